@@ -1,0 +1,154 @@
+"""The first module of a start and the last of a stop.
+
+`start_server()` and `command_stop()` work inside another program; `run()` is the whole life of a process of its own, as
+zephserver-start has it, with signals.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from zephserver.core.errors import StartFailed, ZephError
+from zephserver.core.logs import LogStream
+from zephserver.core.notify import Notify
+from zephserver.core.runtime import current_server
+from zephserver.core.server import Server
+from zephserver.core.settings import Settings, load_settings
+from zephserver.core.settings_file import find_settings_file
+
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+INTERRUPTED = 130
+
+
+def start_server(settings: Settings | str | None = None) -> Server:
+    """Start a server inside this program and return it when every service is ready.
+
+    *settings* is a Settings object, the path of a settings file, or None for the file of the current folder. No signal
+    handler is installed. Raises SettingsError, AlreadyRunning, FileRefused, StartFailed; nothing is left running then.
+    """
+    if not isinstance(settings, Settings):
+        settings = load_settings(find_settings_file(settings))
+    return Server(settings).__enter__()
+
+
+def command_stop(server: Server | None = None) -> int:
+    """Stop a server of this program, the only one without *server*; 0, or 1 when a service got stuck."""
+    return (server or current_server()).stop("command_stop()")
+
+
+def run(
+    settings: Settings | str | None = None,
+    *,
+    on_ready: Callable[[Server], object] | None = None,
+    strict: bool = False,
+    capture_output: bool = False,
+) -> int:
+    """Be a server until somebody stops it, and return the exit status. Main thread only.
+
+    SIGTERM, SIGINT and SIGQUIT stop it, a second SIGINT ends the process at once with status 130, SIGHUP opens the log
+    anew, SIGUSR1 writes all stacks to the log. With *strict* a service that does not become ready ends the server,
+    otherwise the others run on. With *capture_output* what is printed goes to the log.
+
+    Raises SettingsError, AlreadyRunning, FileRefused before anything runs, StartFailed when *strict*.
+    """
+    if not isinstance(settings, Settings):
+        settings = load_settings(find_settings_file(settings))
+    os.chdir(settings.folder)
+    with _Signals() as signals:
+        server = Server(settings, owns_process=True, notify=Notify.from_environment())
+        server.open()
+        _own_process(server, capture_output)
+        signals.serve(server)
+        failure: ZephError | None = None
+        try:
+            server.start()
+            gc.freeze()  # what is here now stays; the collector need not look at it again
+        except StartFailed as error:
+            failure = error
+            if not server.is_stopping:
+                logging.getLogger(__name__).error("%s", error)
+        if failure is not None and strict:
+            server.stop("the start failed")
+            raise failure
+        if failure is None and on_ready is not None:
+            on_ready(server)
+        server.closed.wait()
+        return server.exit_status
+
+
+class _Signals:
+    """Turns signals into calls. They are only noted in the handler and acted upon in a thread of their own."""
+
+    def __init__(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._before: dict[signal.Signals, Any] = {}
+        self._interrupts = 0
+
+    def __enter__(self) -> _Signals:
+        self._sender.setblocking(False)
+        for number in (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._sender.close()
+
+    def serve(self, server: Server) -> None:
+        """Act for *server* from now on, on what came before too."""
+        threading.Thread(target=self._act, args=(server,), name="signals", daemon=True).start()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """The handler. Main thread, between any two instructions: no lock may be taken here."""
+        if number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                os._exit(INTERRUPTED)
+        try:
+            self._sender.send(bytes([number]))
+        except OSError:
+            pass  # 200,000 signals wait already
+
+    def _act(self, server: Server) -> None:
+        with self._receiver:
+            while numbers := self._receiver.recv(64):
+                for number in map(signal.Signals, numbers):
+                    if number in STOPS:
+                        server.request_stop(f"signal {number.name}")
+                    elif number == signal.SIGHUP:
+                        server.reopen_log()
+                    elif number == signal.SIGUSR1:
+                        server.log_stacks("SIGUSR1")
+
+
+def _own_process(server: Server, capture_output: bool) -> None:
+    """Arrange what belongs to the whole process: the last words of a crash, and where loose ends are told."""
+    logger = logging.getLogger("zephserver")
+
+    def thread_failed(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread is not None else "?"
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            logger.error("thread %s raised", name, exc_info=args.exc_value)
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        logger.error("%s: %r", args.err_msg or "ignored exception in", args.object, exc_info=args.exc_value)
+
+    threading.excepthook = thread_failed
+    sys.unraisablehook = unraisable
+    if capture_output:
+        sys.stdout, sys.stderr = LogStream(server.log, "INFO"), LogStream(server.log, "WARNING")
+        path = server.settings.log_path
+        faulthandler.enable(file=open(path, "a") if path != "-" else 2)  # noqa: SIM115 - open as long as the process
+    else:
+        faulthandler.enable()

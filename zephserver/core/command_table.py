@@ -1,0 +1,122 @@
+"""Name -> function: what can be asked of a running server."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from zephserver.core.errors import BadRequest, UnknownCommand
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def command(name: str) -> Callable[[F], F]:
+    """Make a function, or a method of a service, answer to *name* on the control socket.
+
+    It returns plain data (what JSON can carry), or is a generator of such data for an answer that streams. Arguments
+    annotated int, float or bool are converted from words. It runs in a thread of its own for each client.
+    """
+
+    def mark(function: F) -> F:
+        function.__zeph_command__ = name  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the table."""
+
+    name: str
+    function: Callable[..., Any]
+    owner: object
+
+    @property
+    def usage(self) -> str:
+        """The command and its arguments as they are typed."""
+        words = [self.name.replace(".", " ")]
+        for parameter in inspect.signature(self.function).parameters.values():
+            word = parameter.name.upper()
+            words.append(word if parameter.default is parameter.empty else f"[{word}]")
+        return " ".join(words)
+
+    @property
+    def help(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def call(self, words: Sequence[str], args: dict[str, Any]) -> Any:
+        """Check the arguments and call the function. Raises BadRequest with the usage."""
+        signature = inspect.signature(self.function)
+        try:
+            bound = signature.bind(*words, **args)
+        except TypeError as error:
+            raise BadRequest(f"{error}; usage: {self.usage}") from None
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = _converted(name, value, str(signature.parameters[name].annotation))
+        return self.function(*bound.args, **bound.kwargs)
+
+
+class CommandTable:
+    """The commands of one server: the core's own, and those of its services while they exist. Any thread."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Command] = {}
+
+    def add_functions(self, functions: Iterable[Callable[..., Any]], server: object) -> None:
+        """Add marked functions; each gets the server as its first argument."""
+        for function in functions:
+            name = getattr(function, "__zeph_command__", None)
+            if name is not None:
+                self._rows[name] = Command(name, functools.partial(function, server), None)
+
+    def add_methods(self, owner: object) -> None:
+        """Add the marked methods of a service; they replace those of an earlier instance."""
+        for attribute in dir(type(owner)):
+            name = getattr(getattr(type(owner), attribute, None), "__zeph_command__", None)
+            if name is not None:
+                known = self._rows.get(name)
+                if known is not None and type(known.owner) is not type(owner):
+                    raise ValueError(f"command {name!r} of {type(owner).__name__} exists already; choose another name")
+                self._rows[name] = Command(name, getattr(owner, attribute), owner)
+
+    def rows(self) -> list[Command]:
+        """All commands by name."""
+        return [self._rows[name] for name in sorted(self._rows)]
+
+    def find(self, name: str) -> Command:
+        """Raises UnknownCommand, with names that are close."""
+        try:
+            return self._rows[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self._rows, n=2, cutoff=0.6)
+            raise UnknownCommand(name, [word.replace(".", " ") for word in near]) from None
+
+    def find_words(self, words: Sequence[str]) -> tuple[Command, Sequence[str]]:
+        """The command that the first words name, the longest name first, and the words that are left."""
+        for count in range(len(words), 0, -1):
+            row = self._rows.get(".".join(words[:count]))
+            if row is not None:
+                return row, words[count:]
+        return self.find(".".join(words[:2])), ()
+
+
+def _converted(name: str, value: Any, annotation: str) -> Any:
+    """A word as the number or flag that the function expects."""
+    if not isinstance(value, str):
+        return value
+    try:
+        if "int" in annotation:
+            return int(value)
+        if "float" in annotation:
+            return float(value)
+        if "bool" in annotation:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
+    except (ValueError, KeyError):
+        raise BadRequest(f"{name}: expected {annotation.removesuffix(' | None')}, got {value!r}") from None
+    return value

@@ -1,0 +1,228 @@
+"""What the core answers on the control socket; the services add rows of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from zephserver.core.command_table import command
+from zephserver.core.errors import BadRequest, NoAnswer, ZephError
+from zephserver.core.events import Event
+from zephserver.core.server import Server
+from zephserver.core.settings_kinds import LEVELS, a_level
+
+PULSE = 1.0  # seconds after which a stream looks whether its client is still there
+
+
+@command("help")
+def help_(server: Server) -> list[dict[str, str]]:
+    """The commands that this server answers."""
+    return [{"command": row.usage, "help": row.help} for row in server.table.rows()]
+
+
+@command("ping")
+def ping(server: Server) -> str:
+    """Whether the server answers at all."""
+    return "pong"
+
+
+@command("status")
+def status(server: Server) -> dict[str, Any]:
+    """The state of the server."""
+    return server.status()
+
+
+@command("stop")
+def stop(server: Server) -> Iterator[str]:
+    """Stop the server; the answer ends when it is down."""
+    server.request_stop("command stop")
+    yield "stopping"
+    server.stopped.wait()
+    yield "stopped" if server.exit_status == 0 else "stopped, but not cleanly: see the log"
+
+
+@command("wait")
+def wait(server: Server, state: str = "ready", timeout: float = 30.0) -> dict[str, Any]:
+    """Wait until the server is ready, or every service has settled."""
+    if state != "ready":
+        raise BadRequest(f"a server can be waited for until it is ready, not until it is {state!r}")
+    end = time.monotonic() + timeout
+    late = server.services.wait_ready(timeout=timeout)
+    while not late and not server.is_ready and not server.is_stopping and time.monotonic() < end:
+        time.sleep(0.01)  # between the last service and the word of the server there are microseconds
+    if not server.is_ready:
+        raise NoAnswer(
+            "not ready: " + ("; ".join(f"{n}: {why}" for n, why in late.items()) or "the server is stopping")
+        )
+    return server.status()
+
+
+@command("services.list")
+def list_services(server: Server) -> list[dict[str, Any]]:
+    """Name and state of every service."""
+    return server.services.rows()
+
+
+@command("services.show")
+def show_service(server: Server, name: str) -> dict[str, Any]:
+    """Everything about one service."""
+    return server.services.details(full_name(server, name))
+
+
+@command("services.enable")
+def enable_service(server: Server, name: str, wait: bool = True) -> dict[str, Any]:
+    """Start a service, and wait until it is ready."""
+    name = full_name(server, name)
+    return _after(server, name, server.services.enable_service(name), wait)
+
+
+@command("services.disable")
+def disable_service(server: Server, name: str) -> dict[str, Any]:
+    """Stop a service; get_service() does not resurrect it."""
+    name = full_name(server, name)
+    return _after(server, name, server.services.disable_service(name), wait=False)
+
+
+@command("services.restart")
+def restart_service(server: Server, name: str, wait: bool = True) -> dict[str, Any]:
+    """Stop and start a service, with a clean record."""
+    name = full_name(server, name)
+    server.services.restart_service(name)
+    return _after(server, name, True, wait)
+
+
+@command("services.reset")
+def reset_service(server: Server, name: str, wait: bool = True) -> dict[str, Any]:
+    """Forget the deaths of a failed service and try it again."""
+    name = full_name(server, name)
+    return _after(server, name, server.services.reset_service(name), wait)
+
+
+@command("services.stack")
+def stack_of_service(server: Server, name: str) -> str:
+    """Where the thread of a service is right now."""
+    name = full_name(server, name)
+    return server.services.stack(name) or f"service {name} has no thread: it is {server.services.state(name)}"
+
+
+@command("services.wait")
+def wait_service(server: Server, name: str, timeout: float = 30.0) -> dict[str, Any]:
+    """Wait until a service is ready."""
+    name = full_name(server, name)
+    late = server.services.wait_ready([name], timeout)
+    if late:
+        raise NoAnswer(f"service {name} is not ready: {late[name]}")
+    return server.services.details(name)
+
+
+@command("events")
+def events(server: Server, after: int = -1, follow: bool = True) -> Iterator[dict[str, Any] | None]:
+    """Every event of the server from now on, or from those that are kept after number AFTER."""
+    journal = server.bus.journal
+    seen = journal.last if after < 0 else after
+    with server.bus.subscribe(_take, Event):  # while somebody looks, the events that nobody else reads are made too
+        while True:
+            news, lost = journal.after(seen, PULSE if follow else 0.0)
+            if lost:
+                yield {"kind": "Lost", "text": f"{lost} events are not kept any more", "count": lost}
+            for event in news:
+                seen = event.seq
+                yield event.as_dict()
+            if not news and (journal.closed or not follow):
+                return
+            if not news:
+                yield None
+
+
+@command("log.tail")
+def tail_log(
+    server: Server, lines: int = 10, follow: bool = False, cursor: str = "", level: str = "DEBUG", service: str = ""
+) -> Iterator[dict[str, Any] | None]:
+    """The last lines of the log; with FOLLOW what comes too. CURSOR resumes where an earlier answer ended."""
+    journal, boot = server.log.journal, server.log.boot
+    lowest = _severity(level)
+    wanted = full_name(server, service) if service in _short_names(server) else service
+    seen, lost_run = journal.tail(lines), False
+    if cursor:
+        run, _, number = cursor.partition(":")
+        if not number.isdigit():
+            raise BadRequest(f"a cursor looks like {boot}:{journal.last}, got {cursor!r}")
+        lost_run = run != boot
+        seen = 0 if lost_run else int(number)
+    if lost_run:
+        yield {"lost": None, "text": "the server was started anew since; its log so far follows"}
+    while True:
+        news, lost = journal.after(seen, PULSE if follow else 0.0)
+        if lost:
+            yield {"lost": lost, "text": f"{lost} lines are not kept in memory any more; the log file has them"}
+        for line in news:
+            seen = line.seq
+            if _severity(line.level) >= lowest and (not wanted or line.service == wanted):
+                yield line.as_dict() | {"cursor": f"{boot}:{line.seq}", "text": line.as_text()}
+        if not follow or (not news and journal.closed):
+            return
+        if not news:
+            yield None
+
+
+@command("log.level")
+def log_level(server: Server, level: str = "", service: str = "") -> dict[str, str]:
+    """Show the log levels, or set one: of the server, or of one service."""
+    if level:
+        try:
+            level = a_level(level)
+        except ValueError as error:
+            raise BadRequest(f"{error}, got {level!r}") from None
+        server.set_log_level(level, full_name(server, service) if service else "")
+    return {name or "server": level for name, level in server.log.levels().items()}
+
+
+@command("log.reopen")
+def reopen_log(server: Server) -> None:
+    """Open the log file anew, after it was moved away."""
+    server.reopen_log()
+
+
+@command("settings.show")
+def show_settings(server: Server) -> list[dict[str, Any]]:
+    """The settings that the server runs with, and where each came from."""
+    return server.settings.rows()
+
+
+def full_name(server: Server, name: str) -> str:
+    """The full name of a service that was named in full or by its class, as in `Router`. Raises UnknownService."""
+    names = server.services.names
+    if name in names:
+        return name
+    found = _short_names(server).get(name, [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ZephError(f"{name!r} is the class of several services: {', '.join(found)}; name one in full")
+    server.services.state(name)  # a name of 2015, or nobody's
+    return name
+
+
+def _short_names(server: Server) -> dict[str, list[str]]:
+    short: dict[str, list[str]] = {}
+    for name in server.services.names:
+        short.setdefault(name.partition("/")[2], []).append(name)
+    return short
+
+
+def _after(server: Server, name: str, changed: bool, wait: bool) -> dict[str, Any]:
+    """The service after a change; an error when it was to become ready and did not."""
+    if wait:
+        late = server.services.wait_ready([name], server.settings.start_timeout + 1)
+        if late:
+            raise NoAnswer(f"service {name} is not ready: {late[name]}")
+    return server.services.details(name) | {"changed": changed}
+
+
+def _severity(level: str) -> int:
+    return LEVELS.index(level.upper()) if level.upper() in LEVELS else 0
+
+
+def _take(event: Event) -> None:
+    """The reader that makes the bus want every event; the journal keeps them."""

@@ -1,0 +1,42 @@
+"""Opening the files that the server writes, without being led to somebody else's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from zephserver.core.errors import FileRefused
+
+
+def open_own(setting: str, path: str, flags: int, mode: int) -> int:
+    """Open or create *path* for writing and return its descriptor, close-on-exec.
+
+    Raises FileRefused for a symbolic link, a FIFO, a folder, a device, or a file of another user; none of them is
+    changed, and none makes the call hang.
+    """
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileRefused(setting, path, "is a symbolic link") from None
+        if error.errno in (errno.EISDIR, errno.ENXIO):  # ENXIO: a FIFO that nobody reads, or a socket
+            raise FileRefused(setting, path, "is not a plain file") from None
+        raise FileRefused(setting, path, f"cannot be opened: {error.strerror}") from None
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+        return descriptor
+    os.close(descriptor)
+    why = f"belongs to uid {found.st_uid}" if stat.S_ISREG(found.st_mode) else "is not a plain file"
+    raise FileRefused(setting, path, why)
+
+
+def is_same_file(descriptor: int, path: str) -> bool:
+    """Whether *path* still leads to the open file, and not to nothing or to a newer one."""
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

@@ -1,0 +1,85 @@
+"""One server per lock file: a flock that the kernel drops with the process, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import weakref
+
+from zephserver.core.errors import AlreadyRunning
+from zephserver.core.files import is_same_file, open_own
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+class Lock:
+    """The lock of one server. The content, pid and start time, is for people; only the flock counts.
+
+    The file stays where it is when the lock is released: removing it would let two starters lock two files.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._descriptors: list[int] = []
+
+    def acquire(self) -> int | None:
+        """Take the lock, or raise AlreadyRunning or FileRefused at once.
+
+        Returns the pid that an earlier server left inside when it ended without releasing the lock, None otherwise.
+        """
+        while True:
+            descriptor = open_own("LOCK_FILE", self.path, os.O_RDWR, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                pid = _read_pid(descriptor)
+                os.close(descriptor)
+                raise AlreadyRunning(self.path, pid) from None
+            if is_same_file(descriptor, self.path):
+                break
+            os.close(descriptor)  # deleted or replaced between open and flock: try the new one
+        left_behind = _read_pid(descriptor)
+        self._hold(descriptor)
+        return left_behind
+
+    def release(self) -> None:
+        """Let go. The empty file says that the server ended well."""
+        for descriptor in self._descriptors:
+            os.ftruncate(descriptor, 0)
+            os.close(descriptor)
+        self._descriptors.clear()
+        _held.discard(self)
+
+    def heal(self) -> bool:
+        """Put the file back if somebody deleted it; True if it had to. The first lock stays held as well."""
+        if is_same_file(self._descriptors[-1], self.path):
+            return False
+        again = Lock(self.path)
+        again.acquire()
+        self._descriptors += again._descriptors
+        again._descriptors = []
+        return True
+
+    def _hold(self, descriptor: int) -> None:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n".encode(), 0)
+        self._descriptors.append(descriptor)
+        _held.add(self)
+
+
+def _read_pid(descriptor: int) -> int | None:
+    """The pid on the first line; whatever else the file may hold is nobody's pid."""
+    word = os.pread(descriptor, 20, 0).split(b"\n")[0]
+    return int(word) if word.isdigit() else None
+
+
+def _let_go_in_child() -> None:
+    """A forked child must not keep a dead server's lock: close, which does not unlock the parent's."""
+    for lock in list(_held):
+        for descriptor in lock._descriptors:
+            os.close(descriptor)
+        lock._descriptors.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
