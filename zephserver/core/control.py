@@ -9,7 +9,6 @@ import select
 import socket
 import stat
 import struct
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -325,7 +324,7 @@ def peer_of(connection: socket.socket) -> tuple[int | None, int | None]:
 @contextlib.contextmanager
 def _private(listener: socket.socket) -> Iterator[None]:
     """Have bind() make the socket with mode 0600 from its first instant."""
-    if sys.platform == "linux":
+    if hasattr(socket, "SO_PEERCRED"):  # Linux
         os.fchmod(listener.fileno(), 0o600)  # bind() takes the mode from the descriptor: no window, no umask
         yield
         return

@@ -1,0 +1,48 @@
+"""What every test gets: a check that it left nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread, a file descriptor, a module or a search path behind."""
+    threads, descriptors, path, modules = set(threading.enumerate()), _descriptors(), list(sys.path), set(sys.modules)
+    yield
+    deadline = time.monotonic() + 2.0
+    while (left := _left(threads, descriptors)) and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:  # modules of a temporary settings folder
+        origin = getattr(sys.modules[name], "__file__", None) or ""
+        if origin.startswith(str(_base(request))):
+            del sys.modules[name]
+    assert not left
+
+
+def _base(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue("tmp_path_factory").getbasetemp()  # type: ignore[no-any-return]
+
+
+def _left(threads: set[threading.Thread], descriptors: dict[int, str]) -> list[str]:
+    left = [f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads]
+    return left + [f"descriptor {n} -> {what}" for n, what in _descriptors().items() if n not in descriptors]
+
+
+def _descriptors() -> dict[int, str]:
+    """The open descriptors; {} where the system does not list them."""
+    found = {}
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # the descriptor of the listing itself
+            pass
+    return found
