@@ -49,14 +49,15 @@ def command_stop(server: Server | None = None) -> int:
 def run(
     settings: Settings | str | None = None,
     *,
-    on_ready: Callable[[Server], object] | None = None,
+    on_started: Callable[[Server, ZephError | None], object] | None = None,
     strict: bool = False,
     capture_output: bool = False,
 ) -> int:
     """Be a server until somebody stops it, and return the exit status. Main thread only.
 
     SIGTERM, SIGINT and SIGQUIT stop it, a second SIGINT ends the process at once with status 130, SIGHUP opens the log
-    anew, SIGUSR1 writes all stacks to the log. With *strict* a service that does not become ready ends the server,
+    anew, SIGUSR1 writes all stacks to the log. *on_started* is called with the server and None when it is ready, or with
+    what is wrong when a service is not and the others run on. With *strict* a service that does not become ready ends the server,
     otherwise the others run on. With *capture_output* what is printed goes to the log.
 
     Raises SettingsError, AlreadyRunning, FileRefused before anything runs, StartFailed when *strict*.
@@ -80,8 +81,8 @@ def run(
         if failure is not None and strict:
             server.stop("the start failed")
             raise failure
-        if failure is None and on_ready is not None:
-            on_ready(server)
+        if on_started is not None and not server.is_stopping:
+            on_started(server, failure)
         server.closed.wait()
         return server.exit_status
 

@@ -19,6 +19,7 @@ from zephserver.core.errors import (
     ServiceNotLoaded,
     ServiceStuck,
     UnknownService,
+    ZephError,
 )
 from zephserver.core.events import ServiceChanged, ServiceDied, ServiceOverran
 from zephserver.core.lifecycle import State, Trigger, next_state
@@ -551,6 +552,6 @@ class _Notifier:
 def _short(error: BaseException) -> str:
     """The error as one line for `status`: kind and text."""
     text = str(error).partition("\n")[0]
-    if isinstance(error, ServiceError):
+    if isinstance(error, ZephError):  # already a sentence for people
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -107,7 +107,7 @@ def interface_of(path: str) -> str:
     if not isinstance(interface, str) or not interface:
         raise SettingsError([f"{path}: CONFIGURATION_NETWORK_INTERFACE: expected the path of a UNIX socket, "
                              f"got {interface!r}"])  # fmt: skip
-    return os.path.join(os.path.dirname(path), interface)
+    return os.path.normpath(os.path.join(os.path.dirname(path), interface))
 
 
 class _TimeLimit:

@@ -1,0 +1,64 @@
+"""Who may run a task: decorators for the constructor of a task, or for its class. They fail closed."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from zephserver.core.errors import AccessDenied
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+_log = logging.getLogger("zephserver.access")
+
+
+def login_required(target: T) -> T:
+    """The task is for users that the session manager knows; others get the error `access-denied`."""
+    return _guarded(target, lambda request: _is_known(request["user"]), "log in first")
+
+
+def user_passes_test(test: Callable[[Any], object], message: str = "not allowed") -> Callable[[T], T]:
+    """The task is for users for whom ``test(user)`` is true; a test that raises or is a coroutine denies."""
+    return lambda target: _guarded(target, lambda request: test(request["user"]), message)
+
+
+def room_required(*patterns: str) -> Callable[[T], T]:
+    """The task is for clients in a room whose name matches one of the patterns ('game-*'), in any room without."""
+    wanted = patterns or ("*",)
+
+    def is_inside(request: dict[str, Any]) -> bool:
+        room = request["room"]
+        return room is not None and any(fnmatchcase(room, pattern) for pattern in wanted)
+
+    return lambda target: _guarded(target, is_inside, "join the room first")
+
+
+def _is_known(user: Any) -> bool:
+    return user is not None and user.is_authenticated is True
+
+
+def _guarded(target: T, test: Callable[[dict[str, Any]], object], message: str) -> T:
+    if isinstance(target, type):
+        target.__init__ = _guarded(target.__init__, test, message)  # type: ignore[misc]
+        return target
+
+    @functools.wraps(target)
+    def init(self: Any, request: dict[str, Any], *args: Any, **more: Any) -> Any:
+        try:
+            allowed = test(request)
+            if inspect.iscoroutine(allowed):
+                allowed.close()
+                raise TypeError("the test is a coroutine; a decorator cannot wait for it")
+        except Exception:
+            _log.exception("the test of %s raised, so access is denied", target.__qualname__)
+            allowed = False
+        if not allowed:
+            raise AccessDenied(message)
+        return target(self, request, *args, **more)
+
+    init.__zeph_guarded__ = True  # type: ignore[attr-defined]
+    return init  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""What moves the bytes of the WebSocket connections: the interface, and one file per engine."""

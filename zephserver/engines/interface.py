@@ -1,0 +1,87 @@
+"""Between an engine and the server: what each may ask of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Handshake:
+    """The HTTP request that opened a connection: `instance` in get_user_session(instance, message)."""
+
+    path: str
+    headers: Mapping[str, str]  # names are found in any case
+    address: str = ""  # of the peer: an IP address, or '' for a UNIX socket
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies by name; {} when they cannot be read."""
+        jar: SimpleCookie = SimpleCookie()
+        try:
+            jar.load(self.headers.get("Cookie", ""))
+        except CookieError:
+            return {}
+        return {name: morsel.value for name, morsel in jar.items()}
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """An answer that ends the connection: a file, a health check, or a refusal."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Connection(Protocol):
+    """One open WebSocket connection. Loop only."""
+
+    handshake: Handshake
+
+    def send(self, payload: bytes) -> None:
+        """Send a text message, UTF-8 encoded. A connection that is closing takes it and forgets it."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455, 7.1.2); the peer gets a few seconds for its half."""
+
+    def pause_reading(self) -> None:
+        """Take no more messages from the peer until resume_reading()."""
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+
+
+class Receiver(Protocol):
+    """The server's side of a connection. Loop only."""
+
+    def received(self, text: str) -> None:
+        """A whole text message came."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """The connection is gone, for whatever reason; called once. 1006 when it was not closed properly."""
+
+
+class Gateway(Protocol):
+    """The server, as an engine sees it. Loop only."""
+
+    def decide(self, request: Handshake, *, upgrade: bool) -> HttpResponse | None:
+        """Answer a GET request, or None to let it become a WebSocket connection (only if it asked for *upgrade*)."""
+
+    def opened(self, connection: Connection) -> Receiver:
+        """A connection is open; who takes its messages."""
+
+
+class Engine(Protocol):
+    """Listens and moves bytes. Loop only."""
+
+    async def listen(self) -> tuple[str, int]:
+        """Open the port; host and port that it listens on. Raises OSError."""
+
+    def stop_listening(self) -> None:
+        """Accept nobody any more; open connections stay."""
+
+    async def close(self) -> None:
+        """End every connection at once and wait until they are gone."""
