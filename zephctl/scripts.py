@@ -253,7 +253,7 @@ def _quoted(word: str) -> str:
 
 
 def _be_daemon(settings: Settings, report: int) -> None:
-    """The child of start_daemon(): a session of its own, nothing of the terminal, the verdict on *report*. No return."""
+    """The child of start_daemon(): its own session, nothing of the terminal, the verdict on *report*. No return."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -284,5 +284,3 @@ def _be_daemon(settings: Settings, report: int) -> None:
         tell("start-failed", f"{error!r}; this is a fault of zephserver")
     finally:
         os._exit(status)
-
-

@@ -56,9 +56,11 @@ def run(
     """Be a server until somebody stops it, and return the exit status. Main thread only.
 
     SIGTERM, SIGINT and SIGQUIT stop it, a second SIGINT ends the process at once with status 130, SIGHUP opens the log
-    anew, SIGUSR1 writes all stacks to the log. *on_started* is called with the server and None when it is ready, or with
-    what is wrong when a service is not and the others run on. With *strict* a service that does not become ready ends the server,
-    otherwise the others run on. With *capture_output* what is printed goes to the log.
+    anew, SIGUSR1 writes all stacks to the log.
+
+    *on_started* is called with the server and None when it is ready, or with what is wrong when a service is not and
+    the others run on; with *strict* such a service ends the server. With *capture_output* what is printed goes to the
+    log.
 
     Raises SettingsError, AlreadyRunning, FileRefused before anything runs, StartFailed when *strict*.
     """

@@ -43,12 +43,10 @@ def stop(server: Server) -> Iterator[str]:
 
 
 @command("wait")
-def wait(server: Server, state: str = "ready", timeout: float = 30.0) -> dict[str, Any]:
-    """Wait until the server is ready, or every service has settled."""
-    if state != "ready":
-        raise BadRequest(f"a server can be waited for until it is ready, not until it is {state!r}")
-    end = time.monotonic() + timeout
-    late = server.services.wait_ready(timeout=timeout)
+def wait(server: Server, within: float = 30.0) -> dict[str, Any]:
+    """Wait until the server is ready; an error when it is not WITHIN seconds, or cannot become so any more."""
+    end = time.monotonic() + within
+    late = server.services.wait_ready(timeout=within)
     while not late and not server.is_ready and not server.is_stopping and time.monotonic() < end:
         time.sleep(0.01)  # between the last service and the word of the server there are microseconds
     if not server.is_ready:
@@ -107,10 +105,10 @@ def stack_of_service(server: Server, name: str) -> str:
 
 
 @command("services.wait")
-def wait_service(server: Server, name: str, timeout: float = 30.0) -> dict[str, Any]:
+def wait_service(server: Server, name: str, within: float = 30.0) -> dict[str, Any]:
     """Wait until a service is ready."""
     name = full_name(server, name)
-    late = server.services.wait_ready([name], timeout)
+    late = server.services.wait_ready([name], within)
     if late:
         raise NoAnswer(f"service {name} is not ready: {late[name]}")
     return server.services.details(name)

@@ -1,0 +1,7 @@
+"""python -m zephctl."""
+
+import sys
+
+from zephctl.cli import main
+
+sys.exit(main())

@@ -1,0 +1,119 @@
+"""What every command of zephctl shares: where the server is, and how to show things."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zephctl.client import ControlClient
+from zephctl.output import MODES, Output
+from zephserver.core.settings_file import find_settings_file, interface_of
+
+if TYPE_CHECKING:
+    from zephserver.core.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+TIMEOUT = 60.0  # seconds that a server may say nothing
+
+
+class App:
+    """The options that are common to all commands, and what follows from them."""
+
+    def __init__(
+        self,
+        *,
+        settings: str | None,
+        folder: str | None,
+        interface: str | None,
+        mode: str | None,
+        color: str,
+        quiet: bool,
+        timeout: float | None,
+    ) -> None:
+        self.output = Output(mode, color, quiet=quiet)
+        self.timeout = timeout
+        self._settings, self._folder, self._interface = settings, folder, interface
+
+    @functools.cached_property
+    def client(self) -> ControlClient:
+        """The server that the options name, or the one of this folder."""
+        return ControlClient(self.interface, self.timeout or TIMEOUT)
+
+    @functools.cached_property
+    def interface(self) -> str:
+        """The path of the control socket."""
+        return self._interface or interface_of(self.settings_file)
+
+    @functools.cached_property
+    def settings_file(self) -> str:
+        """The path of the settings file. Raises SettingsError."""
+        return find_settings_file(self._settings, self._folder)
+
+    def load_settings(self) -> Settings:
+        """The settings, read whole. Raises SettingsError with every fault."""
+        from zephserver.core.settings import load_settings
+
+        return load_settings(self.settings_file)
+
+    def call(self, command: str, **args: Any) -> Any:
+        """The answer of the running server."""
+        return self.client.call(command, **args)
+
+
+current: list[App] = []  # the one that runs, for the error handler at the top
+
+
+def common_options(function: F) -> F:
+    """Give a command the options that all commands have, and an App as its first argument."""
+    for option in _WHERE:
+        function = option(function)
+    return output_options(function)
+
+
+def output_options(function: F) -> F:
+    """As common_options(), for a command that needs no server and no settings."""
+
+    @functools.wraps(function)
+    def with_app(
+        *args: Any,
+        mode: str | None,
+        color: str,
+        quiet: bool,
+        timeout: float | None = None,
+        settings_file: str | None = None,
+        folder: str | None = None,
+        interface: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        app = App(
+            settings=settings_file,
+            folder=folder,
+            interface=interface,
+            mode=mode,
+            color=color,
+            quiet=quiet,
+            timeout=timeout,
+        )
+        current[:] = [app]
+        return function(app, *args, **kwargs)
+
+    for option in _HOW:
+        with_app = option(with_app)
+    return with_app  # type: ignore[return-value]
+
+
+_WHERE = (
+    click.option("--timeout", type=click.FloatRange(min=0.0, min_open=True), metavar="S", help="Seconds to wait."),
+    click.option("--interface", metavar="SOCKET", help="Control socket of the server."),
+    click.option("--folder", metavar="DIR", help="Folder of the settings file."),
+    click.option("--settings", "settings_file", metavar="FILE", help="Settings file; also: $ZEPHSETTINGS."),
+)
+_HOW = (
+    click.option("-q", "--quiet", is_flag=True, help="No words on success."),
+    click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Also: NO_COLOR."),
+    click.option("-o", "--output", "mode", type=click.Choice(MODES), help="Table on a terminal, plain in a pipe."),
+)

@@ -1,0 +1,107 @@
+"""zephctl: one command for everything one does with a server."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from zephctl import app
+from zephctl.exits import ExitStatus, status_of
+from zephctl.output import closed_pipe
+from zephserver.core.errors import ZephError
+from zephserver.version import __version__
+
+# name: (module below zephctl.commands, first line of its help). Modules are imported when their command is asked for;
+# `zephctl --help` needs none of them.
+COMMANDS = {
+    "new": ("new", "Make a folder with an example that runs at once."),
+    "check": ("check", "Check the settings, services and tasks without starting them."),
+    "start": ("start", "Start the server and return when it is ready."),
+    "stop": ("stop", "Stop the server and return when it is down."),
+    "restart": ("restart", "Stop the server and start it again."),
+    "wait": ("wait", "Wait until the server is ready, or stopped."),
+    "status": ("status", "Show whether the server runs and how it is."),
+    "services": ("services", "Look at the services and act on them."),
+    "events": ("events", "Show what happens in the server."),
+    "tail-log": ("tail_log", "Show the last lines of the log, and follow it."),
+    "log-level": ("log_level", "Show or change the log level of a running server."),
+    "settings": ("settings", "Show the settings and where each comes from."),
+    "command": ("command", "Send any command to the server, also one of your services."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"zephctl.commands.{COMMANDS[cmd_name][0]}")
+        found: click.Command = module.cli
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was perhaps meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else " See: zephctl --help"
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in --help, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="zephctl COMMAND --help shows examples. Exit status: 0 done, 1 failed, 2 usage, 3 not running, "
+    "4 no such service, 5 unreachable, 6 settings invalid, 7 permission denied, 8 time-out.",
+)
+@click.version_option(__version__, prog_name="zephctl", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Operate a zephserver: the one of this folder, or of --folder, --settings or --interface.
+
+    \b
+      zephctl new chat            make an example
+      zephctl start               start it and wait until it is ready
+      zephctl status              how is it?
+      zephctl services list       what is running?
+      zephctl tail-log -f         what is it doing?
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program zephctl: run the command and turn every error into one line and an exit status."""
+    app.current.clear()
+    try:
+        result = cli.main(args=list(argv) if argv is not None else None, prog_name="zephctl", standalone_mode=False)
+        sys.stdout.flush()
+        return int(result) if isinstance(result, int) else ExitStatus.DONE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        closed_pipe()
+        return ExitStatus.DONE
+    except ZephError as error:
+        if app.current:
+            app.current[0].output.error(error.code, str(error))
+        else:
+            print(f"zephctl: {error}", file=sys.stderr)
+        return status_of(error.code)

@@ -1,0 +1,83 @@
+"""Asking a running server, over its control socket, in JSON."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from zephctl.scripts import control_error
+from zephserver.core.errors import CommandFailed, ControlError, ControlUnreachable
+
+
+class ControlClient:
+    """One connection to the control socket at *path*. `timeout` is how long the server may say nothing, in seconds."""
+
+    def __init__(self, path: str, timeout: float | None = None) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._buffer = b""
+        self._number = 0
+
+    def call(self, command: str, timeout: float | None = None, **args: Any) -> Any:
+        """The result of a command. Raises CommandFailed with the server's code, or another ControlError."""
+        answer = self._ask(command, args, timeout)
+        for kind, value in answer:
+            if kind == "result":
+                return value
+        raise ControlUnreachable(f"the server on {self.path} went away before it answered")
+
+    def stream(self, command: str, **args: Any) -> Iterator[Any]:
+        """The notices of a command that streams, as they come, for as long as the server sends any."""
+        for kind, value in self._ask(command, args, None):
+            if kind == "notice":
+                yield value
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _ask(self, command: str, args: dict[str, Any], timeout: float | None) -> Iterator[tuple[str, Any]]:
+        """Send a request; its notices and its result. Ends early when the server goes away."""
+        self._number += 1
+        request = json.dumps({"id": self._number, "command": command, "args": args}).encode() + b"\n"
+        try:
+            connection = self._connect()
+            connection.settimeout(timeout if timeout is not None else self._timeout)
+            connection.sendall(request)
+            while (line := self._line(connection)) is not None:
+                answer = json.loads(line)
+                if "notice" in answer:
+                    yield "notice", answer["notice"]
+                elif answer["ok"]:
+                    yield "result", answer["result"]
+                    return
+                else:
+                    raise CommandFailed(answer["error"]["code"], answer["error"]["message"])
+        except OSError as error:
+            self.close()
+            raise control_error(self.path, error) from None
+        except (ValueError, KeyError, TypeError) as error:
+            self.close()
+            raise ControlError(f"what listens on {self.path} is not a zephserver: {error!r}") from None
+
+    def _connect(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.settimeout(self._timeout)
+            self._socket.connect(self.path)
+            self._buffer = b""
+        return self._socket
+
+    def _line(self, connection: socket.socket) -> bytes | None:
+        while b"\n" not in self._buffer:
+            data = connection.recv(65_536)
+            if not data:
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line

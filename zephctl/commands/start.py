@@ -1,0 +1,30 @@
+"""zephctl start."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from zephctl.app import App, common_options
+from zephctl.exits import ExitStatus
+
+
+@click.command()
+@click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C stops the server.")
+@common_options
+def cli(app: App, foreground: bool) -> int:
+    """Start the server in the background and return when it is ready.
+
+    \b
+      zephctl start
+      zephctl start --folder /srv/chat
+      zephctl start --foreground
+    """
+    from zephctl import scripts
+
+    settings = app.load_settings()
+    if foreground:
+        os._exit(scripts.run_foreground(settings))
+    app.output.say(scripts.start_daemon(settings))
+    return ExitStatus.DONE

@@ -1,0 +1,187 @@
+"""What a command shows: tables for people, lines and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA = 1
+MODES = ("table", "plain", "json", "jsonl", "name")
+# How a state is shown: the word stays readable without the colour.
+STYLES = {
+    "ready": "green", "running": "green", "available": "dim", "declared": "dim", "dead": "red", "failed": "bold red",
+    "stuck": "bold red", "back-off": "yellow", "starting": "yellow", "stopping": "yellow", "constructing": "yellow",
+    "ERROR": "red", "CRITICAL": "bold red", "WARNING": "yellow", "DEBUG": "dim",
+}  # fmt: skip
+
+
+class Output:
+    """Knows the terminal, the colour wish and the mode; commands hand it data.
+
+    Data goes to stdout and words to stderr. Without a mode it is a table on a terminal and plain lines elsewhere.
+    """
+
+    def __init__(
+        self,
+        mode: str | None = None,
+        color: str = "auto",
+        *,
+        quiet: bool = False,
+        stdout: IO[str] | None = None,
+        stderr: IO[str] | None = None,
+    ) -> None:
+        self.stdout, self.stderr = stdout or sys.stdout, stderr or sys.stderr
+        self.mode = mode or ("table" if self.stdout.isatty() else "plain")
+        self.quiet = quiet
+        self._color = color
+
+    @property
+    def is_json(self) -> bool:
+        """Whether stdout is for programs that read JSON."""
+        return self.mode in ("json", "jsonl")
+
+    def rows(self, key: str, rows: Sequence[dict[str, Any]], columns: Sequence[str], name: str = "name") -> None:
+        """A list of records. JSON has every field under *key*; a table and plain lines have the *columns*."""
+        if self.mode == "json":
+            self._line(_dump({"schema": SCHEMA, key: list(rows)}))
+        elif self.mode == "jsonl":
+            for row in rows:
+                self._line(_dump(row))
+        elif self.mode == "name":
+            for row in rows:
+                self._line(str(row[name]))
+        elif self.mode == "plain":
+            for row in rows:
+                self._line("\t".join(_cell(row.get(column)) for column in columns))
+        elif rows:
+            self._table(rows, columns)
+        else:
+            self.say(f"no {key}")
+
+    def record(self, record: dict[str, Any], columns: Sequence[str] | None = None, name: str = "name") -> None:
+        """One record. JSON has every field beside the schema; people get the *columns*, one a line."""
+        if self.mode == "json":
+            self._line(_dump({"schema": SCHEMA, **record}))
+        elif self.mode == "jsonl":
+            self._line(_dump(record))
+        elif self.mode == "name":
+            self._line(_cell(record.get(name)))
+        else:
+            shown = {column: record.get(column) for column in columns or record}
+            if self.mode == "plain":
+                for key, value in shown.items():
+                    self._line(f"{key}\t{_cell(value)}")
+            else:
+                self._grid(shown)
+
+    def item(self, item: dict[str, Any], text: str, level: str = "") -> None:
+        """One item of a stream, written at once: a JSON line in both JSON modes, its text otherwise."""
+        if self.is_json:
+            self._line(_dump(item))
+        elif level and self._is_colored(self.stdout):
+            self._console().print(text, style=STYLES.get(level, ""), highlight=False, markup=False, soft_wrap=True)
+        else:
+            self._line(text)
+        self.stdout.flush()
+
+    def text(self, text: str) -> None:
+        """Text that is the answer itself."""
+        self._line(text)
+
+    def say(self, text: str) -> None:
+        """A word to the person, on stderr; not with --quiet."""
+        if not self.quiet:
+            print(text, file=self.stderr)
+
+    def error(self, code: str, message: str) -> None:
+        """What went wrong: on stderr, and in JSON where JSON was asked for."""
+        if self.is_json:
+            print(_dump({"schema": SCHEMA, "error": {"code": code, "message": message}}), file=self.stderr)
+            return
+        for line in message.splitlines():
+            print(f"zephctl: {line}", file=self.stderr)
+
+    def _line(self, line: str) -> None:
+        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
+        print(line.encode(encoding, "backslashreplace").decode(encoding), file=self.stdout)
+
+    def _is_colored(self, stream: IO[str]) -> bool:
+        if self._color != "auto":
+            return self._color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
+
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        colored = self._is_colored(self.stdout)
+        return Console(
+            file=self.stdout,
+            force_terminal=colored or None,
+            no_color=not colored,
+            color_system="auto" if colored else None,
+            highlight=False,
+            emoji=False,
+            markup=False,
+        )
+
+    def _table(self, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+        from rich.box import SIMPLE_HEAD, Box
+        from rich.table import Table
+        from rich.text import Text
+
+        box: Box = SIMPLE_HEAD
+        table = Table(box=box, pad_edge=False, header_style="bold", show_edge=False)
+        for column in columns:
+            table.add_column(column.upper(), overflow="fold", justify="right" if _is_number(rows, column) else "left")
+        for row in rows:
+            cells = [_cell(row.get(column)) for column in columns]
+            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+        self._console().print(table)
+
+    def _grid(self, record: dict[str, Any]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for key, value in record.items():
+            text = value.rstrip() if isinstance(value, str) and "\n" in value else _cell(value)
+            table.add_row(key.replace("_", " "), Text(text, style=STYLES.get(text, "")))
+        self._console().print(table)
+
+
+def closed_pipe() -> None:
+    """Whoever read stdout has gone (`zephctl events | head`): end without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{_cell(number)} {name}" for name, number in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(part) for part in value) or "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).replace("\t", " ").replace("\n", " ")
+
+
+def _is_number(rows: Iterable[dict[str, Any]], column: str) -> bool:
+    values = [row.get(column) for row in rows]
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
