@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zephserver.core import runtime
@@ -19,12 +17,10 @@ from zephserver.core.errors import (
     ServiceNotLoaded,
     ServiceStuck,
     UnknownService,
-    ZephError,
 )
-from zephserver.core.events import ServiceChanged, ServiceDied, ServiceOverran
-from zephserver.core.lifecycle import State, Trigger, next_state
+from zephserver.core.lifecycle import State, Trigger
 from zephserver.core.managed_service import ManagedService, ServiceOptions
-from zephserver.core.service import load_service
+from zephserver.core.service_runner import ServiceRunner
 
 if TYPE_CHECKING:
     from zephserver.core.server import Server
@@ -54,15 +50,12 @@ class ServiceManager:
         essential_failed: Callable[[str], object] = lambda name: None,
         translate: Callable[[str], str] = lambda name: name,
     ) -> None:
-        self._bus = bus
         self._clock = clock or SystemClock()
-        self._chance = chance
-        self._server = server
-        self._wake = wake
-        self._essential_failed = essential_failed
+        self._runner = ServiceRunner(
+            bus, self._clock, chance, server=server, wake=wake, essential_failed=essential_failed
+        )
         self._translate = translate
         self._options = dict(options or {})
-        self._changed = threading.Condition(threading.Lock())
         self._closing = False
         self._order: list[str] = []  # the services as they were enabled
         self._services: dict[str, ManagedService] = {}
@@ -77,12 +70,13 @@ class ServiceManager:
         A name that is not in SERVICE_LIST joins the list. Raises ServiceNotLoaded with what the import or __init__
         raised, or when __init__ does not come back within START_TIMEOUT.
         """
-        with self._turn():
-            service = self._declare(self._translate(name))
+        name = self._translate(name)
+        with self._runner.turn():
+            service = self._declare(name)
             if service.instance is not None:
                 return False
-            self._begin_construct(service)
-        self._await(lambda: service.state is not State.CONSTRUCTING, service.options.start_timeout)
+            self._runner.begin_construct(service, self._enable_late)
+        self._runner.wait_while(service, State.CONSTRUCTING, service.options.start_timeout)
         self._raise_if_not_loaded(service)
         return True
 
@@ -90,10 +84,10 @@ class ServiceManager:
         """Disable the service if need be and forget its instance; False if there was none. Raises ServiceStuck."""
         service = self._find(name)
         self.disable_service(name)
-        with self._turn():
+        with self._runner.turn():
             if service.instance is None and service.state is not State.FAILED:
                 return False
-            self._move(service, Trigger.DELETE)
+            self._runner.move(service, Trigger.DELETE)
             service.instance, service.thread = None, None
             service.run += 1
             return True
@@ -113,17 +107,17 @@ class ServiceManager:
         runs after *timeout* seconds (the service's stop_timeout without).
         """
         service = self._find(name)
-        with self._turn():
+        with self._runner.turn():
             service.wanted = False
             if service.state in (State.DEAD, State.BACKOFF):
-                self._move(service, Trigger.DISABLE)
+                self._runner.move(service, Trigger.DISABLE)
             if not service.state.is_enabled:
                 return False
             if service.state in (State.STARTING, State.READY):
                 limit = service.options.stop_timeout if timeout is None else min(timeout, service.options.stop_timeout)
-                self._move(service, Trigger.DISABLE, deadline=self._clock.monotonic() + limit)
-                self._ask_to_stop(service)
-        self._await(lambda: service.state is not State.STOPPING, service.options.stop_timeout)
+                self._runner.move(service, Trigger.DISABLE, deadline=self._clock.monotonic() + limit)
+                self._runner.ask_to_stop(service)
+        self._runner.wait_while(service, State.STOPPING, service.options.stop_timeout)
         if service.state is State.STUCK:
             raise ServiceStuck(service.name, service.error or "its thread still runs")
         if service.thread is not None and service.thread is not threading.current_thread():
@@ -158,13 +152,13 @@ class ServiceManager:
         service = self._services.get(name) or self._find(name)
         if service.state is State.READY:  # the usual case, without the lock
             return service.instance
-        with self._turn():
+        with self._runner.turn():
             if service.state is State.FAILED:
                 raise ServiceFailed(service.name, service.error or "it died too often")
             if service.instance is None:
                 raise ServiceNotLoaded(service.name, service.error or f"it is {service.state}")
             if service.state in (State.DEAD, State.BACKOFF) and not self._closing:
-                self._launch(service)
+                self._runner.launch(service)
             return service.instance
 
     # -- all services --------------------------------------------------------------------------------------------
@@ -176,12 +170,12 @@ class ServiceManager:
         as it is constructed; it is *stuck* after START_TIMEOUT.
         """
         for service in list(self._services.values()):
-            with self._turn():
+            with self._runner.turn():
                 if service.state is not State.DECLARED:
                     continue
-                self._begin_construct(service)
-            self._await(lambda service=service: service.state is not State.CONSTRUCTING, PATIENCE, margin=0.0)  # type: ignore[misc]
-        return self._outcome(lambda service: self._raise_if_not_loaded(service))
+                self._runner.begin_construct(service, self._enable_late)
+            self._runner.wait_while(service, State.CONSTRUCTING, PATIENCE, margin=0.0)
+        return self._outcome(self._raise_if_not_loaded)
 
     def enable_all_services(self) -> dict[str, ServiceError | None]:
         """Enable every service, in the order of the list but after what it requires; what each one raised, or None."""
@@ -193,7 +187,7 @@ class ServiceManager:
         No service is resurrected from here on, until one is enabled again. What each one raised, or None.
         """
         end = None if timeout is None else self._clock.monotonic() + timeout
-        with self._turn():
+        with self._runner.turn():
             self._closing = True
             for service in self._services.values():
                 service.wanted = False
@@ -212,7 +206,7 @@ class ServiceManager:
 
     def get_all_services(self) -> dict[str, Any]:
         """The instances by name, as they are: nothing is resurrected, and what is not constructed is left out."""
-        with self._changed:
+        with self._runner.changed:
             return {s.name: s.instance for s in self._services.values() if s.instance is not None}
 
     def wait_ready(self, names: Sequence[str] | None = None, timeout: float = 30.0) -> dict[str, str]:
@@ -221,7 +215,7 @@ class ServiceManager:
         Comes back early when one of them cannot become ready any more.
         """
         services = [self._find(name) for name in names] if names is not None else list(self._services.values())
-        self._await(lambda: all(s.is_settled for s in services), timeout, margin=0.0)
+        self._runner.wait_for(lambda: all(s.is_settled for s in services), timeout)
         return {s.name: s.error or f"it is {s.state}" for s in services if s.state is not State.READY}
 
     # -- for the commands and for tick ----------------------------------------------------------------------------
@@ -233,13 +227,13 @@ class ServiceManager:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a service, as `zephctl services list` shows them."""
-        with self._changed:
+        with self._runner.changed:
             return [service.row() for service in self._services.values()]
 
     def details(self, name: str) -> dict[str, Any]:
         """Everything about one service. Raises UnknownService."""
         service = self._find(name)
-        with self._changed:
+        with self._runner.changed:
             return service.details()
 
     def stack(self, name: str) -> str:
@@ -265,22 +259,13 @@ class ServiceManager:
 
     def tick(self, now: float) -> float | None:
         """Do what is due at *now* (monotonic); when to call again, None for not before `wake` is called."""
-        with self._turn():
+        with self._runner.turn():
             for service in self._services.values():
                 if service.deadline is not None and service.deadline <= now:
-                    self._due(service)
+                    self._runner.due(service)
             return min((s.deadline for s in self._services.values() if s.deadline is not None), default=None)
 
     # -- within ----------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the lock; hand the events out after letting it go, so that no reader runs under it."""
-        try:
-            with self._changed:
-                yield
-        finally:
-            self._bus.deliver()
 
     def _declare(self, name: str) -> ManagedService:
         service = self._services.get(name)
@@ -294,22 +279,6 @@ class ServiceManager:
             return self._services[self._translate(name)]
         except KeyError:
             raise UnknownService(name, self._services) from None
-
-    def _move(
-        self, service: ManagedService, trigger: Trigger, *, error: str | None = None, deadline: float | None = None
-    ) -> None:
-        """The one place where a service changes state. Under the lock."""
-        old, service.state = service.state, next_state(service.state, trigger)
-        service.since, service.error, service.deadline = self._clock.time(), error, deadline
-        self._bus.post(ServiceChanged(name=service.name, old=old, new=service.state, error=error))
-        self._changed.notify_all()
-        if deadline is not None:
-            self._wake()
-
-    def _await(self, fact: Callable[[], object], timeout: float, *, margin: float = 1.0) -> None:
-        """Wait for *fact*; tick() makes it true when a service overruns, the margin is for a tick that is late."""
-        with self._changed:
-            self._changed.wait_for(fact, timeout + margin)
 
     def _outcome(
         self, act: Callable[[ManagedService], object], services: Sequence[ManagedService] | None = None
@@ -328,58 +297,12 @@ class ServiceManager:
             raise ServiceNotLoaded(service.name, service.error or f"it is {service.state}")
 
     def _forgive(self, service: ManagedService) -> bool:
-        with self._turn():
+        with self._runner.turn():
             service.deaths, service.deaths_in_a_row, service.traceback = [], 0, ""
             if service.state is not State.FAILED:
                 return False
-            self._move(service, Trigger.RESET if service.instance is not None else Trigger.DELETE)
+            self._runner.move(service, Trigger.RESET if service.instance is not None else Trigger.DELETE)
             return True
-
-    # constructing
-
-    def _begin_construct(self, service: ManagedService) -> None:
-        if service.state is State.FAILED:
-            self._move(service, Trigger.DELETE)
-        if service.state is not State.DECLARED:
-            return  # another thread is at it, or it is stuck
-        service.run += 1
-        run = service.run
-        deadline = self._clock.monotonic() + service.options.start_timeout
-        self._move(service, Trigger.CONSTRUCT, deadline=deadline)
-        service.thread = runtime.spawn(
-            f"construct:{service.name}",
-            lambda: self._construct(service, run),
-            self._server,
-            constructing=service.name,
-        )
-
-    def _construct(self, service: ManagedService, run: int) -> None:
-        """Body of the thread that constructs a service."""
-        try:
-            instance = load_service(service.name)()
-            if self._server is not None:
-                self._server.adopt(instance)
-        except BaseException as error:  # SystemExit and KeyboardInterrupt of a constructor end the service, not us
-            trace = traceback.format_exc()
-            with self._turn():
-                if service.run == run:
-                    service.traceback = trace
-                    self._move(service, Trigger.BROKE, error=_short(error))
-                    self._bus.post(ServiceDied(name=service.name, error=_short(error), traceback=trace))
-                    self._lost(service)
-            return
-        with self._turn():
-            if service.run != run:
-                return
-            service.instance = instance
-            self._move(service, Trigger.CONSTRUCTED)
-            late = service.wanted
-        if late:
-            try:
-                self._enable(service, path=())
-            except ServiceError as error:
-                with self._turn():
-                    service.error = str(error)
 
     # enabling
 
@@ -388,8 +311,8 @@ class ServiceManager:
             cycle = " -> ".join([*path[path.index(service.name) :], service.name])
             raise ServiceFailed(service.name, f"the services require each other: {cycle}")
         if service.state is State.STOPPING:  # somebody is just disabling it: that comes first
-            self._await(lambda: service.state is not State.STOPPING, service.options.stop_timeout)
-        with self._turn():
+            self._runner.wait_while(service, State.STOPPING, service.options.stop_timeout)
+        with self._runner.turn():
             self._closing = False
             service.wanted = True
             if service.state in (State.STARTING, State.READY):
@@ -406,16 +329,24 @@ class ServiceManager:
             for name in service.requires:
                 self._enable_required(service, name, (*path, service.name))
         except ServiceError as error:
-            with self._turn():
+            with self._runner.turn():
                 service.error = str(error)
             raise
-        with self._turn():
+        with self._runner.turn():
             if not service.wanted or service.state in (State.STARTING, State.READY):
                 return False  # another thread was faster
             if service.name not in self._order:
                 self._order.append(service.name)
-            self._launch(service)
+            self._runner.launch(service)
             return True
+
+    def _enable_late(self, service: ManagedService) -> None:
+        """A service that was enabled while its constructor ran."""
+        try:
+            self._enable(service, path=())
+        except ServiceError as error:
+            with self._runner.turn():
+                service.error = str(error)
 
     def _enable_required(self, service: ManagedService, name: str, path: tuple[str, ...]) -> None:
         """Make sure that a service which *service* requires is ready."""
@@ -427,131 +358,3 @@ class ServiceManager:
         late = self.wait_ready([name], timeout=required.options.start_timeout)
         if late:
             raise ServiceFailed(service.name, f"it requires {name}, which is not ready: {late[required.name]}")
-
-    def _launch(self, service: ManagedService) -> None:
-        """Start a new life. Under the lock."""
-        if service.state is not State.AVAILABLE:
-            service.restarts += 1
-        service.run += 1
-        service.started = self._clock.monotonic()
-        run = service.run
-        waits = bool(getattr(service.instance, "notify_ready", False))
-        self._move(service, Trigger.ENABLE, deadline=service.started + service.options.start_timeout if waits else None)
-        if hasattr(service.instance, "_notifier"):
-            service.instance._notifier = _Notifier(self, service, run)
-        if not waits:
-            self._move(service, Trigger.READY)
-        try:
-            service.thread = runtime.spawn(
-                f"service:{service.name}", lambda: self._live(service, run), self._server, service=service.name
-            )
-        except RuntimeError as error:  # the machine has no thread left
-            self._ended(service, error, "")
-
-    def _live(self, service: ManagedService, run: int) -> None:
-        """Body of the thread of a service."""
-        failure: BaseException | None = None
-        trace = ""
-        try:
-            service.instance.main()
-        except BaseException as error:  # SystemExit and KeyboardInterrupt in main are a crash of that service only
-            failure, trace = error, traceback.format_exc()
-        with self._turn():
-            if service.run == run:
-                self._ended(service, failure, trace)
-
-    def _ended(self, service: ManagedService, failure: BaseException | None, trace: str) -> None:
-        """main() returned or raised. Under the lock."""
-        now = self._clock.monotonic()
-        was_asked = service.state in (State.STOPPING, State.STUCK)
-        error = _short(failure) if failure is not None else None
-        self._move(service, Trigger.ENDED, error=error)
-        service.status_text = ""
-        if failure is not None:
-            service.traceback = trace
-            self._bus.post(ServiceDied(name=service.name, error=_short(failure), traceback=trace))
-        if was_asked:
-            return
-        service.remember_death(now)
-        policy = service.options.policy
-        if not policy.allows(service.deaths, now):
-            last = error or "main returned"
-            why = f"it ended {len(service.deaths)} times in {policy.period:g} s; the last time: {last}"
-            self._move(service, Trigger.GIVE_UP, error=why)
-            self._lost(service)
-        elif policy.wants_restart(raised=failure is not None) and service.wanted:
-            pause = policy.pause(service.deaths_in_a_row, self._chance())
-            self._move(service, Trigger.BACK_OFF, error=error, deadline=now + pause)
-        elif failure is not None:
-            self._lost(service)
-
-    def _lost(self, service: ManagedService) -> None:
-        """The service will not come back by itself. Under the lock."""
-        if service.essential:
-            self._essential_failed(service.name)
-
-    def _notify_ready(self, service: ManagedService, run: int) -> None:
-        with self._turn():
-            if service.run == run and service.state is State.STARTING:
-                self._move(service, Trigger.READY)
-
-    # disabling
-
-    def _ask_to_stop(self, service: ManagedService) -> None:
-        """Call disable() in a thread of its own, for it may hang as well. Under the lock."""
-
-        def ask() -> None:
-            try:
-                service.instance.disable()
-            except BaseException as error:  # whatever disable() does wrong, main() may still end
-                trace = traceback.format_exc()
-                text = f"disable() raised {_short(error)}"
-                self._bus.publish(ServiceDied(name=service.name, error=text, traceback=trace))
-
-        runtime.spawn(f"disable:{service.name}", ask, self._server, service=service.name)
-
-    def _due(self, service: ManagedService) -> None:
-        """The deadline of the service is reached. Under the lock."""
-        waited = self._clock.time() - service.since
-        match service.state:
-            case State.BACKOFF:
-                self._launch(service)
-            case State.CONSTRUCTING:
-                self._overran(service, "__init__", waited)
-                self._move(service, Trigger.OVERRAN, error=f"__init__ has not come back after {waited:.0f} s")
-                self._lost(service)
-            case State.STOPPING:
-                self._overran(service, "stopping", waited)
-                error = f"its thread still runs {waited:.0f} s after disable()"
-                self._move(service, Trigger.OVERRAN, error=error)
-            case State.STARTING:
-                self._overran(service, "starting", waited)
-                service.deadline, service.error = None, f"it has not called ready() after {waited:.0f} s"
-                self._changed.notify_all()
-            case _:
-                service.deadline = None
-
-    def _overran(self, service: ManagedService, doing: str, waited: float) -> None:
-        event = ServiceOverran(name=service.name, doing=doing, seconds=round(waited, 1), traceback=service.stack())
-        self._bus.post(event)
-
-
-class _Notifier:
-    """What Service.ready() and Service.status() talk to during one life."""
-
-    def __init__(self, manager: ServiceManager, service: ManagedService, run: int) -> None:
-        self._manager, self._service, self._run = manager, service, run
-
-    def ready(self) -> None:
-        self._manager._notify_ready(self._service, self._run)
-
-    def status(self, text: str) -> None:
-        self._service.status_text = str(text)
-
-
-def _short(error: BaseException) -> str:
-    """The error as one line for `status`: kind and text."""
-    text = str(error).partition("\n")[0]
-    if isinstance(error, ZephError):  # already a sentence for people
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
