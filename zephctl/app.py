@@ -114,6 +114,19 @@ _WHERE = (
 )
 _HOW = (
     click.option("-q", "--quiet", is_flag=True, help="No words on success."),
-    click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Also: NO_COLOR."),
-    click.option("-o", "--output", "mode", type=click.Choice(MODES), help="Table on a terminal, plain in a pipe."),
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        metavar="WHEN",
+        help="auto, always or never.",
+    ),
+    click.option(
+        "-o",
+        "--output",
+        "mode",
+        type=click.Choice(MODES),
+        metavar="FORMAT",
+        help="table (on a terminal), plain (in a pipe), json, jsonl or name.",
+    ),
 )

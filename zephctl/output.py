@@ -164,6 +164,14 @@ def closed_pipe() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def span(seconds: float) -> str:
+    """A time for people, as in 3 s, 12 min, 5 h, 9 d."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def _cell(value: Any) -> str:
     if value is None or value == "":
         return "-"

@@ -9,6 +9,7 @@ import click
 
 from zephctl.app import App, common_options
 from zephctl.exits import ExitStatus
+from zephctl.output import span
 
 
 @click.group()
@@ -152,13 +153,5 @@ def _show(app: App, details: dict[str, Any]) -> None:
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     """The row with the time in its state instead of the moment it came there."""
-    shown = {"name": row["name"], "state": row["state"], "for": _span(time.time() - row["since"])}
+    shown = {"name": row["name"], "state": row["state"], "for": span(time.time() - row["since"])}
     return shown | {name: value for name, value in row.items() if name not in ("since", "available", "enabled")}
-
-
-def _span(seconds: float) -> str:
-    """As in 3 s, 12 min, 5 h, 9 d."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

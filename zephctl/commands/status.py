@@ -9,10 +9,12 @@ import click
 
 from zephctl.app import App, common_options
 from zephctl.exits import ExitStatus
+from zephctl.output import span
 from zephserver.core.errors import ControlUnreachable
 
 # What stands in every answer, also when no service tells it: docs/reference/json.md.
 DEFAULTS: dict[str, Any] = {"port": None, "connections": 0, "rooms": 0}
+TROUBLES = ("dead", "back-off", "failed", "stuck", "starting", "stopping", "constructing")
 
 
 @click.command()
@@ -40,8 +42,18 @@ def cli(app: App) -> int:
     status = {**DEFAULTS, **status}
     first = ["running", "ready", "pid", "uptime", "version", "port", "services", "connections", "rooms"]
     order = first + [name for name in status if name not in first]
-    app.output.record({name: status[name] for name in order}, first + [n for n in ("tasks",) if n in status])
+    status = {name: status[name] for name in order}
+    if not app.output.is_json:
+        status = {name: status[name] for name in (*first, "tasks") if name in status}
+        status["services"] = _in_words(status["services"])
+        status["uptime"] = span(status["uptime"])
+    app.output.record(status)
     if not status["ready"] and not app.output.is_json:
-        what = "is stopping" if status["stopping"] else "is not ready; see: zephctl services list"
-        app.output.say(f"the server {what}")
+        app.output.say("the server is not ready; see: zephctl services list")
     return ExitStatus.DONE
+
+
+def _in_words(services: dict[str, int]) -> str:
+    """As in '4 of 5 enabled, 1 failed'."""
+    troubles = [f", {count} {state}" for state, count in services.items() if state in TROUBLES]
+    return f"{services['enabled']} of {services['total']} enabled" + "".join(troubles)

@@ -48,7 +48,8 @@ class Command:
     @property
     def help(self) -> str:
         """The first line of the docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+        documented = self.function.func if isinstance(self.function, functools.partial) else self.function
+        return (inspect.getdoc(documented) or "").partition("\n")[0]
 
     def call(self, words: Sequence[str], args: dict[str, Any]) -> Any:
         """Check the arguments and call the function. Raises BadRequest with the usage."""

@@ -49,7 +49,7 @@ class Line:
         """As it stands in a text log."""
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.at))
         trace = f" | {escape(self.trace)}" if self.trace else ""
-        who = f" [{self.service}]" if self.service else ""
+        who = f" [{self.service}]" if self.service and self.service not in self.text else ""
         return f"{moment}.{int(self.at % 1 * 1000):03d} {self.level:<8}{who} {self.text}{trace}"
 
     def as_dict(self) -> dict[str, Any]:
