@@ -18,9 +18,9 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every name that `zephsettings.py` may set, printed from the code by `make docs`. Times are in seconds. Relative",
-        "paths are taken from the folder of the file. `zephctl settings show` prints the values in force and where each",
-        "comes from; `zephctl check` tells every fault at once.",
+        "Every name that `zephsettings.py` may set, printed from the code by `make docs`. Times are in seconds.",
+        "Relative paths are taken from the folder of the file. `zephctl settings show` prints the values in force and",
+        "where each comes from; `zephctl check` tells every fault at once.",
         "",
         "| name | default | meaning |",
         "| --- | --- | --- |",

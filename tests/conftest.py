@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail a test that leaves a thread, a file descriptor, a module or a search path behind."""
+    base = str(tmp_path_factory.getbasetemp())
     threads, descriptors, path, modules = set(threading.enumerate()), _descriptors(), list(sys.path), set(sys.modules)
     yield
     deadline = time.monotonic() + 2.0
@@ -23,13 +23,9 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     sys.path[:] = path
     for name in set(sys.modules) - modules:  # modules of a temporary settings folder
         origin = getattr(sys.modules[name], "__file__", None) or ""
-        if origin.startswith(str(_base(request))):
+        if origin.startswith(base):
             del sys.modules[name]
     assert not left
-
-
-def _base(request: pytest.FixtureRequest) -> Path:
-    return request.getfixturevalue("tmp_path_factory").getbasetemp()  # type: ignore[no-any-return]
 
 
 def _left(threads: set[threading.Thread], descriptors: dict[int, str]) -> list[str]:
