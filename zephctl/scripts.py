@@ -7,7 +7,7 @@ import socket
 import sys
 
 from zephctl.exits import ExitStatus, status_of
-from zephserver.core.errors import ControlDenied, ControlUnreachable, NoAnswer, ZephError
+from zephserver.core.errors import ControlDenied, ControlUnreachable, NoAnswer, SettingsError, ZephError
 from zephserver.core.settings_file import find_settings_file, interface_of
 
 TYPE_CHECKING = False
@@ -71,12 +71,17 @@ def command() -> int:
 def run_foreground(settings: Settings) -> int:
     """Be a server until somebody stops it; tell on stderr when it is ready."""
     from zephserver.core import bootstrap
+    from zephserver.core.events import ServerStopping
+
+    def say(text: object) -> None:
+        print(text, file=sys.stderr, flush=True)
 
     def tell(server: Server, failure: ZephError | None) -> None:
+        server.bus.subscribe(say, ServerStopping)
         if failure is not None:
-            print(f"zephserver-start: not ready: {failure}", file=sys.stderr, flush=True)
+            say(f"zephserver-start: not ready: {failure}")
         else:
-            print(f"{ready_line(server)}; Ctrl-C stops it", file=sys.stderr, flush=True)
+            say(f"{ready_line(server)}; Ctrl-C stops it")
 
     return bootstrap.run(settings, on_started=tell)
 
@@ -86,6 +91,10 @@ def start_daemon(settings: Settings) -> str:
 
     Raises what kept it from starting; nothing is left running then.
     """
+    if settings.log_path == "-":
+        raise SettingsError(
+            ["LOG_PATH is '-' (stderr), which a daemon does not have; name a file, or leave out --daemon"]
+        )
     ours, theirs = os.pipe()
     child = os.fork()  # before any thread exists in this process
     if child == 0:
@@ -103,7 +112,7 @@ def start_daemon(settings: Settings) -> str:
     verdict, _, text = told.partition("\n")
     if verdict == "ready":
         return text
-    from zephserver.core.errors import CommandFailed, SettingsError
+    from zephserver.core.errors import CommandFailed
 
     if verdict == "bad-settings":
         raise SettingsError(text.split("\n"))

@@ -106,10 +106,10 @@ class Client:
         id = self.user.id if self.user is not None else None
         return ("cid", self.cid) if id is None else ("user", id)
 
-    def identified(self, user: UserLike, cid: str) -> None:
+    def identified(self) -> None:
         """The user is known: serve what came meanwhile, in order."""
         self._stop_deadline()
-        self.user, self.cid, self.stage = user, cid, Stage.READY
+        self.stage = Stage.READY
         inbox, self._inbox = self._inbox, []
         for message in inbox:
             if message.task is not None:

@@ -45,10 +45,11 @@ class RoomHandler(Service):
 
     def enter(self, client: Client) -> str:
         """Know a connection whose user was found; its cid, which no other has."""
-        cid = self._new_cid()
+        client.cid = self._new_cid()
         with self._lock:
-            self._clients[cid] = client
-        return cid
+            self._clients[client.cid] = client
+            self._users.setdefault(client.member_key, set()).add(client)
+        return client.cid
 
     def join(self, client: Client, room: str) -> None:
         """Put a connection into a room, which is made if there is none; the others hear of a user who is new there."""
@@ -58,7 +59,6 @@ class RoomHandler(Service):
             members = self._rooms.setdefault(room, {})
             is_new = all(member.member_key != client.member_key for member in members.values())
             members[client.cid] = client
-            self._users.setdefault(client.member_key, set()).add(client)
         client.rooms.append(room)
         if is_new and client.user is not None:
             self._tell(room, messages.presence("join", client.user.username, room), but=client)

@@ -113,7 +113,7 @@ class Router(Service):
             client.refuse(message, UnknownTask(name))
             return
         if self._disabled.is_set():
-            client.refuse(message, Overloaded("the server is stopping"))
+            client.refuse(message, Overloaded("the router is stopping; try again"))
             return
         limit = self.server.settings.tasks_per_client
         if len(client.jobs) >= limit:
@@ -133,6 +133,10 @@ class Router(Service):
     def running(self) -> int:
         """Tasks that run or wait. Any thread."""
         return len(self._jobs)
+
+    def abandon(self, service: WebsocketClient) -> None:
+        """Forget what still runs for a service whose loop ends: nobody waits for it any more."""
+        self._jobs -= {job for job in self._jobs if job.service is service}
 
     def _start(self, job: Job) -> None:
         if job.is_async:
@@ -181,7 +185,6 @@ class Job:
         "_answered",
         "_instance",
         "_router",
-        "_service",
         "client",
         "created",
         "future",
@@ -190,6 +193,7 @@ class Job:
         "name",
         "outcome",
         "request",
+        "service",
         "task",
         "timeout",
         "timer",
@@ -198,7 +202,7 @@ class Job:
     def __init__(
         self, router: Router, service: WebsocketClient, client: Client, message: messages.Message, task: type[Any]
     ) -> None:
-        self._router, self._service = router, service
+        self._router, self.service = router, service
         self.client, self.task, self.name = client, task, message.task or ""
         self.id = message.id
         self.is_async = _is_async(task)
@@ -222,7 +226,7 @@ class Job:
 
     def say(self, answer: dict[str, Any]) -> int:
         """Send to others."""
-        return self._service.say(answer)
+        return self.service.say(answer)
 
     # its life
 
@@ -234,7 +238,7 @@ class Job:
             self._acknowledge()
         except BaseException as error:  # SystemExit of a task is a failure of that task only
             self._failed(error)
-        self._service.portal.call_soon(self._router.ended, self)
+        self.service.portal.call_soon(self._router.ended, self)
 
     async def run_async(self) -> None:
         """The same on the event loop, which must not block."""
@@ -258,7 +262,7 @@ class Job:
         """Ask the task to end. Its own interrupt() may block, so it gets a thread. Any thread."""
         if self.is_async:
             if self.future is not None:
-                self._service.portal.call(self.future.cancel)
+                self.service.portal.call(self.future.cancel)
             return
         interrupt = getattr(self._instance, "interrupt", None)
         if callable(interrupt):
@@ -279,7 +283,7 @@ class Job:
 
     def _send(self, payload: bytes) -> bool:
         self._answered = True
-        self._service.portal.call(self.client.send, payload)
+        self.service.portal.call(self.client.send, payload)
         return self.client.cid != "" and self.client.stage.value == "ready"
 
 

@@ -52,6 +52,7 @@ class WebsocketClient(Service):
         self.address: tuple[str, int] | None = None
         self.counters: Counter[str] = Counter()  # refusals, drops and close codes by name
         self._clients: set[Client] = set()
+        self._addresses: Counter[str] = Counter()  # open connections of each
         self._engine: Engine
         self._rooms: RoomHandler
         self._router: Router
@@ -136,11 +137,10 @@ class WebsocketClient(Service):
         self._clients.add(client)
         limit = self.server.settings.max_connections_per_address
         address = connection.handshake.address
-        if limit is not None and address:
-            count = sum(other.connection.handshake.address == address for other in self._clients)
-            if count > limit:
-                self.refused(client, f"more than {limit} connections from this address")
-                client.close(1013, "too many connections from this address")
+        self._addresses[address] += 1
+        if limit is not None and address and self._addresses[address] > limit:
+            self.refused(client, f"more than {limit} connections from this address")
+            client.close(1013, "too many connections from this address")
         return client
 
     # -- what a client asks -----------------------------------------------------------------------------------------
@@ -175,6 +175,10 @@ class WebsocketClient(Service):
     def departed(self, client: Client, code: int, reason: str, *, was_ready: bool) -> None:
         """The connection of a client is gone."""
         self._clients.discard(client)
+        address = client.connection.handshake.address
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
         if was_ready:
             self._rooms.depart(client)
         self.count(f"close {code}")
@@ -224,6 +228,7 @@ class WebsocketClient(Service):
         finally:
             self.address = None
             await self._engine.close()
+            self._router.abandon(self)
             self._identifiers.close()
             self._identifiers.join(1.0)
 
@@ -265,13 +270,13 @@ class WebsocketClient(Service):
         if limit is not None and user.id is not None and self._rooms.connections_of(user.id) >= limit:
             self._refuse_user(client, f"user {user.username} has {limit} connections already", 4009)
             return
+        client.user = user
         cid = self._rooms.enter(client)
-        client.user, client.cid = user, cid
         about = {"id": user.id, "username": user.username}
         client.connection.send(messages.welcome(cid, about, self.server.settings.ping_interval))
         if message.room is not None:
             self._join(client, message.room)
-        client.identified(user, cid)
+        client.identified()
         if self.server.bus.wants(ClientConnected):
             address = client.connection.handshake.address
             self.server.bus.publish(ClientConnected(cid=cid, user=user.username, address=address))

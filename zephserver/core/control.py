@@ -19,6 +19,7 @@ from zephserver.core.bus import EventBus
 from zephserver.core.command_table import Command, CommandTable
 from zephserver.core.errors import AlreadyRunning, BadRequest, FileRefused, ServerBusy, ZephError
 from zephserver.core.events import CommandServed, ControlRefused
+from zephserver.core.files import close_own, keep_from_children
 
 if TYPE_CHECKING:
     from zephserver.core.server import Server
@@ -63,6 +64,7 @@ class ControlServer:
             setting = "CONFIGURATION_NETWORK_INTERFACE_SERVER"
             raise FileRefused(setting, self.path, f"cannot be listened on: {error.strerror or error}") from None
         listener.setblocking(False)
+        keep_from_children(listener.fileno())
         self._listener = listener
         self._inode = _inode(self.path)
         self._wake, waker = socket.socketpair()
@@ -132,7 +134,7 @@ class ControlServer:
             self._thread.join(1.0)
             self._thread = None
         if self._listener is not None:
-            self._listener.close()
+            close_own(self._listener.detach())
             self._listener = None
 
     def _accept(self, listener: socket.socket, waker: socket.socket) -> None:

@@ -32,6 +32,29 @@ def open_own(setting: str, path: str, flags: int, mode: int) -> int:
     raise FileRefused(setting, path, why)
 
 
+_own: set[int] = set()
+
+
+def keep_from_children(descriptor: int) -> None:
+    """Have a forked child close the descriptor at once: it must not hold the lock or the socket of a dead server."""
+    _own.add(descriptor)
+
+
+def close_own(descriptor: int) -> None:
+    """Close a descriptor that was kept from children."""
+    _own.discard(descriptor)
+    os.close(descriptor)
+
+
+def _close_in_child() -> None:
+    for descriptor in _own:
+        os.close(descriptor)
+    _own.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
 def is_same_file(descriptor: int, path: str) -> bool:
     """Whether *path* still leads to the open file, and not to nothing or to a newer one."""
     try:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-import weakref
 
 from zephserver.core.errors import AlreadyRunning
-from zephserver.core.files import is_same_file, open_own
-
-_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+from zephserver.core.files import close_own, is_same_file, keep_from_children, open_own
 
 
 class Lock:
@@ -47,9 +44,8 @@ class Lock:
         """Let go. The empty file says that the server ended well."""
         for descriptor in self._descriptors:
             os.ftruncate(descriptor, 0)
-            os.close(descriptor)
+            close_own(descriptor)
         self._descriptors.clear()
-        _held.discard(self)
 
     def heal(self) -> bool:
         """Put the file back if somebody deleted it; True if it had to. The first lock stays held as well."""
@@ -65,21 +61,10 @@ class Lock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n".encode(), 0)
         self._descriptors.append(descriptor)
-        _held.add(self)
+        keep_from_children(descriptor)  # closing its copy does not unlock ours
 
 
 def _read_pid(descriptor: int) -> int | None:
     """The pid on the first line; whatever else the file may hold is nobody's pid."""
     word = os.pread(descriptor, 20, 0).split(b"\n")[0]
     return int(word) if word.isdigit() else None
-
-
-def _let_go_in_child() -> None:
-    """A forked child must not keep a dead server's lock: close, which does not unlock the parent's."""
-    for lock in list(_held):
-        for descriptor in lock._descriptors:
-            os.close(descriptor)
-        lock._descriptors.clear()
-
-
-os.register_at_fork(after_in_child=_let_go_in_child)

@@ -265,7 +265,11 @@ class Server:
         while not self.stopped.is_set():
             self._kick.clear()
             now = self.clock.monotonic()
-            deadline = self.services.tick(now)
+            try:
+                deadline = self.services.tick(now)
+            except Exception:  # without this thread nothing would ever be restarted or found stuck again
+                logging.getLogger(__name__).exception("a time-out could not be handled")
+                deadline = None
             if now >= next_guard and not self._is_stopping:
                 next_guard = now + GUARD
                 self._guard()
