@@ -80,17 +80,14 @@ class SimpleSessionManager(Service):
             return User()
         if isinstance(session, dict):
             id = session.get("id")
-            username = session.get("username", id)
+            username = session.get("username", str(id))
         else:
-            id = username = session
-        if not _is_id(id) or not _is_name(str(username)):
+            id, username = session, str(session)
+        is_number = isinstance(id, int) and not isinstance(id, bool)
+        if not (is_number or _is_name(id)) or not _is_name(username):
             return None
-        return User(id, str(username))
+        return User(id, username)
 
 
-def _is_id(id: object) -> bool:
-    return (isinstance(id, int) and not isinstance(id, bool)) or (isinstance(id, str) and _is_name(id))
-
-
-def _is_name(name: str) -> bool:
-    return 0 < len(name) <= LONGEST_NAME and name.isprintable()
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()

@@ -33,7 +33,7 @@ class StaticFiles:
                 etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
                 # no-cache: the browser keeps the file and asks each time whether it is still the same.
                 common = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-                if headers.get("If-None-Match") == etag:
+                if headers.get("if-none-match") == etag:
                     return HttpResponse(304, b"", common)
                 return HttpResponse(200, file.read(), common | {"Content-Type": _type(path)})
         except OSError:

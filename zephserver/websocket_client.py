@@ -9,7 +9,7 @@ import logging
 import resource
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from zephserver import messages
@@ -84,7 +84,8 @@ class WebsocketClient(Service):
     def main(self) -> None:
         """Run the event loop until disable()."""
         self._stopping.clear()
-        asyncio.run(self._serve())
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._serve())
 
     def disable(self) -> None:
         """Drain and stop: no new connections, no new messages, the tasks under way end, then everybody is closed."""
@@ -121,8 +122,8 @@ class WebsocketClient(Service):
             return self._answer_get(request)
         if self._stopping.is_set():
             return HttpResponse(503, b"the server is stopping; connect again later\n", {"Retry-After": "1"})
-        origin = request.headers.get("Origin")
-        if not is_allowed(origin, request.headers.get("Host", ""), self.server.settings.allowed_origins):
+        origin = request.headers.get("origin")
+        if not is_allowed(origin, request.headers.get("host", ""), self.server.settings.allowed_origins):
             self.count("origin")
             self.server.bus.publish(ClientRefused(address="", why=f"origin {origin} is not in ALLOWED_ORIGINS"))
             return HttpResponse(403, b"this page may not connect; see ALLOWED_ORIGINS\n")
@@ -295,6 +296,16 @@ class WebsocketClient(Service):
     def _send_all(self, clients: list[Client], payload: bytes) -> None:
         for client in clients:
             client.send(payload)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where the extra of that name is installed, asyncio's own loop elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def _file_limit() -> int:

@@ -13,7 +13,7 @@ class Handshake:
     """The HTTP request that opened a connection: `instance` in get_user_session(instance, message)."""
 
     path: str
-    headers: Mapping[str, str]  # names are found in any case
+    headers: Mapping[str, str]  # by name, in lower case
     address: str = ""  # of the peer: an IP address, or '' for a UNIX socket
 
     @property
@@ -21,7 +21,7 @@ class Handshake:
         """The cookies by name; {} when they cannot be read."""
         jar: SimpleCookie = SimpleCookie()
         try:
-            jar.load(self.headers.get("Cookie", ""))
+            jar.load(self.headers.get("cookie", ""))
         except CookieError:
             return {}
         return {name: morsel.value for name, morsel in jar.items()}

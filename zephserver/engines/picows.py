@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import functools
 import ssl
-from http import HTTPStatus
 from typing import Any
 
+import aiofastnet
 import picows
+from picows.picows import WSProtocol  # type: ignore[attr-defined] # what ws_create_server() makes; not in the stubs
 
 from zephserver.core.settings import Settings
 from zephserver.engines.assembler import ABNORMAL, Assembler, Close, read_close, write_close
-from zephserver.engines.interface import Gateway, Handshake, HttpResponse, Receiver
+from zephserver.engines.door import Door
+from zephserver.engines.handshake import Opening
+from zephserver.engines.interface import Gateway, Handshake, Receiver
 
 CLOSE_TIME = 3.0  # seconds for the peer's half of the closing handshake
 # Half the memory of an idle connection; the buffer grows with the messages.
@@ -21,9 +24,10 @@ READ_BUFFER_BYTES = 2_048
 TEXT, CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
 PING, PONG = picows.WSMsgType.PING, picows.WSMsgType.PONG
 
-_log = logging.getLogger("zephserver.engine")
-_log_of_picows = logging.getLogger("zephserver.engine.picows")
-_log_of_picows.setLevel(logging.CRITICAL)  # what it logs is a peer's fault, and that is an event of ours
+_HEAD = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
+)
 
 
 class PicowsEngine:
@@ -33,6 +37,7 @@ class PicowsEngine:
         self._settings, self._gateway = settings, gateway
         self._server: asyncio.Server | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
+        self._doors: set[Door] = set()
         self.connections: set[PicowsConnection] = set()
         self.now = 0.0  # the loop's time at the last beat: one clock reading for all connections
 
@@ -40,14 +45,11 @@ class PicowsEngine:
         """Open the port. Raises OSError."""
         settings = self._settings
         loop = asyncio.get_running_loop()
-        self._server = await picows.ws_create_server(
-            self._on_request,
+        self._server = await aiofastnet.create_server(
+            loop,
+            functools.partial(Door, self._gateway, self._open, settings.handshake_timeout, self._doors),
             settings.host_zeph,
             settings.port_zeph,
-            websocket_handshake_timeout=settings.handshake_timeout,
-            max_frame_size=settings.max_message_bytes,
-            read_buffer_init_size=READ_BUFFER_BYTES,
-            logger_name=_log_of_picows,
             ssl=_tls(settings),
             backlog=1024,
             reuse_address=True,
@@ -67,28 +69,41 @@ class PicowsEngine:
         self.stop_listening()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
+        for door in list(self._doors):
+            door.shut()
         for connection in list(self.connections):
             connection.abort()
         while self.connections:
             await asyncio.sleep(0.01)
 
-    def _on_request(self, request: picows.WSUpgradeRequest) -> Any:
-        headers = request.headers
-        upgrade = headers.get("Upgrade", "").lower() == "websocket"
-        try:
-            path = request.path.decode("ascii")
-            response = self._gateway.decide(Handshake(path, headers), upgrade=upgrade)
-        except UnicodeDecodeError:
-            response = HttpResponse(400, b"the path is not ASCII\n")
-        except Exception:
-            _log.exception("a request could not be answered")
-            response = HttpResponse(500, b"internal error\n")
-        if response is None:
-            # picows wants the header to be this one word; browsers may send "keep-alive, Upgrade" (RFC 6455, 4.2.1).
-            if "upgrade" in [word.strip().lower() for word in headers.get("Connection", "").split(",")]:
-                headers["Connection"] = "Upgrade"
-            return PicowsConnection(self, path)
-        return picows.WSUpgradeResponseWithListener(_response(response), None)
+    def _open(self, opening: Opening, transport: asyncio.Transport, rest: bytes) -> None:
+        """Let picows take over a connection whose handshake was accepted."""
+        connection = PicowsConnection(self, opening.handshake)
+        protocol = WSProtocol(
+            None,
+            None,
+            False,  # the server's side
+            lambda request: connection,
+            _Silence(),
+            True,  # an exception in a listener closes the connection
+            None,
+            *(False, 0, 0, picows.WSAutoPingStrategy.PING_WHEN_IDLE),  # the engine pings, with one timer for all
+            True,  # picows answers pings
+            self._settings.max_message_bytes,
+            None,
+            READ_BUFFER_BYTES,
+        )
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        # The request has been read; picows gets the least that makes it answer, and keeps no headers alive.
+        head = _HEAD % opening.key.encode()
+        view = memoryview(head + rest)
+        while view and not transport.is_closing():
+            buffer = protocol.get_buffer(-1)
+            size = min(len(buffer), len(view))
+            buffer[:size] = view[:size]
+            view = view[size:]
+            protocol.buffer_updated(size)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         """One timer for all connections: pings, and those who do not answer or do not read."""
@@ -117,9 +132,9 @@ class PicowsConnection(picows.WSListener):
     _receiver: Receiver
     _transport: picows.WSTransport
 
-    def __init__(self, engine: PicowsEngine, path: str) -> None:
+    def __init__(self, engine: PicowsEngine, handshake: Handshake) -> None:
         self._engine = engine
-        self.handshake = Handshake(path, {})
+        self.handshake = handshake
         self._assembler: Assembler | None = None  # made when the first fragment comes
         self._closing: Close | None = None
         self._heard = engine.now
@@ -178,9 +193,6 @@ class PicowsConnection(picows.WSListener):
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
-        peer = transport.underlying_transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else ""
-        self.handshake = Handshake(self.handshake.path, transport.request.headers, address)
         self._engine.connections.add(self)
         self._receiver = self._engine._gateway.opened(self)
 
@@ -255,12 +267,19 @@ class PicowsConnection(picows.WSListener):
         self.abort()
 
 
-def _response(response: HttpResponse) -> Any:
-    answer = picows.WSUpgradeResponse.create_ok_response(response.body or None, response.headers)
-    answer.status = HTTPStatus(response.status)
-    if not response.body:
-        answer.headers["Content-Length"] = "0"
-    return answer
+class _Silence:
+    """The logger that picows gets: what it would log is a peer's fault, and that is an event of ours."""
+
+    name = "picows"
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Never."""
+        return False
+
+    def log(self, *words: Any, **more: Any) -> None:
+        """Nothing."""
+
+    debug = info = warning = error = exception = critical = log
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
