@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zephserver import messages
 from zephserver.core.errors import BadMessage, Overloaded, RequestError
-from zephserver.engines.interface import Connection
+from zephserver.engines.interface import Connection, DeflateCache
 from zephserver.session_manager import UserLike
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ class Client:
             else:
                 self.refuse(message, Overloaded("too many messages before the welcome"))
 
+    def received_binary(self, data: bytes) -> None:
+        """Never: the gateway takes none."""
+
     def closed(self, code: int, reason: str) -> None:
         """The connection is gone."""
         was, self.stage = self.stage, Stage.CLOSED
@@ -115,10 +118,10 @@ class Client:
             if message.task is not None:
                 self._service.dispatch(self, message)
 
-    def send(self, payload: bytes) -> None:
-        """Send a message, unless the connection is closed."""
+    def send(self, payload: bytes, cache: DeflateCache | None = None) -> None:
+        """Send a message, unless the connection is closed; *cache* as in Connection.send()."""
         if self.stage is not Stage.CLOSED:
-            self.connection.send(payload)
+            self.connection.send(payload, cache)
 
     def refuse(self, message: messages.Message, error: RequestError) -> None:
         """Tell the client that this message is not served."""

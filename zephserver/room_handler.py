@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zephserver import messages
 from zephserver.core.errors import BadMessage
 from zephserver.core.service import Service
+from zephserver.engines.interface import DeflateCache
 
 if TYPE_CHECKING:
     from zephserver.client import Client
@@ -139,6 +140,7 @@ class RoomHandler(Service):
     # -- within -----------------------------------------------------------------------------------------------------
 
     def _tell(self, room: str, payload: bytes, *, but: Client | None = None, only: Client | None = None) -> None:
+        cache: DeflateCache = {}
         for member in [only] if only is not None else self.members(room):
             if member is not but:
-                member.send(payload)
+                member.send(payload, cache)

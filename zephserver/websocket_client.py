@@ -18,7 +18,7 @@ from zephserver.core import runtime
 from zephserver.core.errors import BadMessage, Overloaded, StartFailed
 from zephserver.core.service import Service
 from zephserver.core.settings import Settings
-from zephserver.engines.interface import Connection, Engine, Handshake, HttpResponse
+from zephserver.engines.interface import Connection, DeflateCache, Engine, Handshake, HttpResponse
 from zephserver.engines.picows import PicowsEngine
 from zephserver.events import ClientClosed, ClientConnected, ClientRefused, Listening
 from zephserver.origins import is_allowed
@@ -42,6 +42,7 @@ class WebsocketClient(Service):
     """Chapter two's main service. Its thread runs the event loop, to which everything here belongs but `say`."""
 
     notify_ready: ClassVar[bool] = True
+    takes_binary: bool = False
     essential: ClassVar[bool] = True  # a WebSocket server without its port is no use; whoever started it can do better
 
     def __init__(self) -> None:
@@ -294,8 +295,9 @@ class WebsocketClient(Service):
         self._rooms.join(client, room)
 
     def _send_all(self, clients: list[Client], payload: bytes) -> None:
+        cache: DeflateCache = {}
         for client in clients:
-            client.send(payload)
+            client.send(payload, cache)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -100,6 +100,7 @@ class Settings:
     websocket_engine: str = setting("picows", kinds.one_of("picows", "threaded"), "what moves the bytes")
     static_folder: Path | None = setting(None, kinds.optional(kinds.a_path), "folder whose files are served by GET")
     # limits
+    compression: bool = setting(True, kinds.a_flag, "compress messages for the browsers that offer it")
     max_message_bytes: int = setting(1_048_576, kinds.a_count, "longest message; then close 1009")
     max_fragments: int = setting(4_096, kinds.a_count, "most fragments of a message; then close 1009")
     handshake_timeout: float = setting(10.0, kinds.seconds, "seconds for the opening handshake")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from zephserver.engines.deflate import InflateError, TooLarge, inflate
+
 
 class Opcode(IntEnum):
     """RFC 6455, 11.8."""
@@ -32,39 +34,58 @@ ABNORMAL = 1006
 
 
 class Assembler:
-    """Turns the frames of one peer into whole text messages, without its socket."""
+    """Turns the data frames of one peer into whole messages, without its socket.
 
-    __slots__ = ("_max_bytes", "_max_fragments", "_parts", "_size")
+    *deflate* says that compressed messages were agreed on, *binary* that binary ones are taken too.
+    """
 
-    def __init__(self, max_bytes: int, max_fragments: int) -> None:
+    __slots__ = ("_binary", "_compressed", "_deflate", "_max_bytes", "_max_fragments", "_opcode", "_parts", "_size")
+
+    def __init__(self, max_bytes: int, max_fragments: int, *, deflate: bool = False, binary: bool = False) -> None:
         self._max_bytes, self._max_fragments = max_bytes, max_fragments
+        self._deflate, self._binary = deflate, binary
         self._parts: list[bytes] | None = None  # of the message under way
         self._size = 0
+        self._opcode = 0
+        self._compressed = False
 
-    def receive(self, opcode: int, payload: bytes, *, fin: bool, rsv: bool) -> str | Close | None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is under way."""
+        return self._parts is None
+
+    def receive(self, opcode: int, payload: bytes, *, fin: bool, rsv1: bool, rsv23: bool) -> str | bytes | Close | None:
         """What a data frame completes: a message, a reason to close, or nothing yet."""
-        if rsv:
-            return Close(1002, "reserved bit without an extension")  # RFC 6455, 5.2
-        if opcode == Opcode.BINARY:
+        continues = opcode == Opcode.CONTINUATION
+        if rsv23 or (rsv1 and (continues or not self._deflate)):  # RFC 6455, 5.2; RFC 7692, 6.1
+            return Close(1002, "a reserved bit without an extension")
+        if continues == (self._parts is None):  # RFC 6455, 5.4
+            return Close(1002, "a continuation without a start" if continues else "a message inside a message")
+        if opcode == Opcode.BINARY and not self._binary:
             return Close(1003, "this server speaks text messages only")
-        if (opcode == Opcode.CONTINUATION) == (self._parts is None):  # RFC 6455, 5.4
-            return Close(1002, "continuation without a start" if self._parts is None else "a message inside a message")
+        if self._parts is None:
+            self._parts, self._size, self._opcode, self._compressed = [], 0, opcode, rsv1
         self._size += len(payload)
+        self._parts.append(payload)
         if self._size > self._max_bytes:
             return Close(1009, f"a message has at most {self._max_bytes} bytes")
-        if self._parts is None:
-            self._parts = []
-        self._parts.append(payload)
         if len(self._parts) > self._max_fragments:
             return Close(1009, f"a message has at most {self._max_fragments} fragments")
-        if not fin:
-            return None
-        whole = b"".join(self._parts)
-        self._parts, self._size = None, 0
+        return self._whole() if fin else None
+
+    def _whole(self) -> str | bytes | Close:
+        whole = b"".join(self._parts or ())
+        self._parts = None
         try:
-            return whole.decode()
+            if self._compressed:
+                whole = inflate(whole, self._max_bytes)
+            return whole.decode() if self._opcode == Opcode.TEXT else whole
         except UnicodeDecodeError:
             return Close(1007, "text that is not UTF-8")  # RFC 6455, 8.1
+        except InflateError:
+            return Close(1007, "a compressed message that cannot be inflated")
+        except TooLarge as error:
+            return Close(1009, str(error))
 
 
 def read_close(payload: bytes) -> Close:

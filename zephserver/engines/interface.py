@@ -36,13 +36,19 @@ class HttpResponse:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+DeflateCache = dict[int, bytes]  # a payload compressed, by window bits
+
+
 class Connection(Protocol):
     """One open WebSocket connection. Loop only."""
 
     handshake: Handshake
 
-    def send(self, payload: bytes) -> None:
-        """Send a text message, UTF-8 encoded. A connection that is closing takes it and forgets it."""
+    def send(self, payload: bytes, cache: DeflateCache | None = None, *, binary: bool = False) -> None:
+        """Send a text message, UTF-8 encoded, or a binary one. A connection that is closing takes it and forgets it.
+
+        Whoever sends one payload to many hands each the same *cache*, so that it is compressed once.
+        """
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455, 7.1.2); the peer gets a few seconds for its half."""
@@ -60,12 +66,17 @@ class Receiver(Protocol):
     def received(self, text: str) -> None:
         """A whole text message came."""
 
+    def received_binary(self, data: bytes) -> None:
+        """A whole binary message came; only where the gateway takes them."""
+
     def closed(self, code: int, reason: str) -> None:
         """The connection is gone, for whatever reason; called once. 1006 when it was not closed properly."""
 
 
 class Gateway(Protocol):
     """The server, as an engine sees it. Loop only."""
+
+    takes_binary: bool
 
     def decide(self, request: Handshake, *, upgrade: bool) -> HttpResponse | None:
         """Answer a GET request, or None to let it become a WebSocket connection (only if it asked for *upgrade*)."""

@@ -13,16 +13,17 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined] # what ws_cre
 
 from zephserver.core.settings import Settings
 from zephserver.engines.assembler import ABNORMAL, Assembler, Close, read_close, write_close
+from zephserver.engines.deflate import SMALLEST, Deflate, compress, negotiate
 from zephserver.engines.door import Door
 from zephserver.engines.handshake import Opening
-from zephserver.engines.interface import Gateway, Handshake, Receiver
+from zephserver.engines.interface import DeflateCache, Gateway, Handshake, Receiver
 
 CLOSE_TIME = 3.0  # seconds for the peer's half of the closing handshake
 # Half the memory of an idle connection; the buffer grows with the messages.
 READ_BUFFER_BYTES = 2_048
 
-TEXT, CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
-PING, PONG = picows.WSMsgType.PING, picows.WSMsgType.PONG
+TEXT, BINARY, CONTINUATION = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION
+CLOSE, PING = picows.WSMsgType.CLOSE, picows.WSMsgType.PING
 
 _HEAD = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -34,7 +35,7 @@ class PicowsEngine:
     """Listens with picows. Loop only."""
 
     def __init__(self, settings: Settings, gateway: Gateway) -> None:
-        self._settings, self._gateway = settings, gateway
+        self.settings, self.gateway = settings, gateway
         self._server: asyncio.Server | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
         self._doors: set[Door] = set()
@@ -43,11 +44,11 @@ class PicowsEngine:
 
     async def listen(self) -> tuple[str, int]:
         """Open the port. Raises OSError."""
-        settings = self._settings
+        settings = self.settings
         loop = asyncio.get_running_loop()
         self._server = await aiofastnet.create_server(
             loop,
-            functools.partial(Door, self._gateway, self._open, settings.handshake_timeout, self._doors),
+            functools.partial(Door, self.gateway, self._open, settings.handshake_timeout, self._doors),
             settings.host_zeph,
             settings.port_zeph,
             ssl=_tls(settings),
@@ -78,18 +79,24 @@ class PicowsEngine:
 
     def _open(self, opening: Opening, transport: asyncio.Transport, rest: bytes) -> None:
         """Let picows take over a connection whose handshake was accepted."""
-        connection = PicowsConnection(self, opening.handshake)
+        offers = opening.handshake.headers.get("sec-websocket-extensions", "")
+        deflate = negotiate(offers) if offers and self.settings.compression else None
+        connection = PicowsConnection(self, opening.handshake, deflate)
+        extensions = {"Sec-WebSocket-Extensions": deflate.response} if deflate is not None else None
+        answer = picows.WSUpgradeResponseWithListener(
+            picows.WSUpgradeResponse.create_101_response(extensions), connection
+        )
         protocol = WSProtocol(
             None,
             None,
             False,  # the server's side
-            lambda request: connection,
+            lambda request: answer,
             _Silence(),
             True,  # an exception in a listener closes the connection
             None,
             *(False, 0, 0, picows.WSAutoPingStrategy.PING_WHEN_IDLE),  # the engine pings, with one timer for all
-            True,  # picows answers pings
-            self._settings.max_message_bytes,
+            False,  # pings are answered below, where their reserved bits are looked at
+            self.settings.max_message_bytes,
             None,
             READ_BUFFER_BYTES,
         )
@@ -107,7 +114,7 @@ class PicowsEngine:
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         """One timer for all connections: pings, and those who do not answer or do not read."""
-        pause = min(self._settings.ping_interval, self._settings.ping_timeout, self._settings.write_timeout, 4.0) / 4
+        pause = min(self.settings.ping_interval, self.settings.ping_timeout, self.settings.write_timeout, 4.0) / 4
         self.now = loop.time()
         for connection in list(self.connections):
             connection.beat(self.now)
@@ -121,6 +128,7 @@ class PicowsConnection(picows.WSListener):
         "_assembler",
         "_blocked_since",
         "_closing",
+        "_deflate_bits",
         "_engine",
         "_heard",
         "_ping_sent",
@@ -132,10 +140,11 @@ class PicowsConnection(picows.WSListener):
     _receiver: Receiver
     _transport: picows.WSTransport
 
-    def __init__(self, engine: PicowsEngine, handshake: Handshake) -> None:
+    def __init__(self, engine: PicowsEngine, handshake: Handshake, deflate: Deflate | None) -> None:
         self._engine = engine
         self.handshake = handshake
-        self._assembler: Assembler | None = None  # made when the first fragment comes
+        self._deflate_bits = deflate.window_bits if deflate is not None else 0
+        self._assembler: Assembler | None = None  # made when the first message comes that is not one plain text frame
         self._closing: Close | None = None
         self._heard = engine.now
         self._ping_sent: float | None = None
@@ -143,15 +152,19 @@ class PicowsConnection(picows.WSListener):
 
     # what the server asks
 
-    def send(self, payload: bytes) -> None:
-        """Send a text message; a client that does not read is cut off when its queue is full."""
+    def send(self, payload: bytes, cache: DeflateCache | None = None, *, binary: bool = False) -> None:
+        """Send a message; a client that does not read is cut off when its queue is full."""
         if self._closing is not None:
             return
-        self._transport.send(TEXT, payload)
+        kind = BINARY if binary else TEXT
+        if self._deflate_bits and len(payload) >= SMALLEST:
+            self._transport.send(kind, self._deflated(payload, cache), True, True)
+        else:
+            self._transport.send(kind, payload)
         if self._blocked_since is not None:
             queued = self._transport.underlying_transport.get_write_buffer_size()
-            if queued > self._engine._settings.send_queue_bytes:
-                self._cut_off(f"more than {self._engine._settings.send_queue_bytes} bytes unread")
+            if queued > self._engine.settings.send_queue_bytes:
+                self._cut_off(f"more than {self._engine.settings.send_queue_bytes} bytes unread")
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and give the peer a few seconds for its own."""
@@ -177,7 +190,7 @@ class PicowsConnection(picows.WSListener):
 
     def beat(self, now: float) -> None:
         """Ping a silent peer; give up on one that does not answer or does not read."""
-        settings = self._engine._settings
+        settings = self._engine.settings
         if self._blocked_since is not None and now - self._blocked_since > settings.write_timeout:
             self._cut_off(f"nothing read for {settings.write_timeout:g} s")
         elif self._ping_sent is not None:
@@ -194,34 +207,43 @@ class PicowsConnection(picows.WSListener):
         """The handshake is done."""
         self._transport = transport
         self._engine.connections.add(self)
-        self._receiver = self._engine._gateway.opened(self)
+        self._receiver = self._engine.gateway.opened(self)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """Any frame but a ping, which picows answers."""
+        """Any frame, whole and unmasked; picows has refused those that RFC 6455 does not know."""
         self._heard = self._engine.now
         kind = frame.msg_type
         if self._closing is not None and kind != CLOSE:
             return
-        if kind in (PONG, PING):
-            self._ping_sent = None
-        elif kind == CLOSE:
-            self._on_close_frame(frame.get_payload_as_bytes())
-        elif kind == TEXT and frame.fin and self._assembler is None and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+        has_bits = frame.rsv1 or frame.rsv2 or frame.rsv3
+        if kind == TEXT and frame.fin and not has_bits and (self._assembler is None or self._assembler.is_idle):
             try:
                 text = frame.get_payload_as_utf8_text()
             except UnicodeDecodeError:
-                self._fail(Close(1007, "text that is not UTF-8"))
+                self.close(1007, "text that is not UTF-8")
                 return
             self._receiver.received(text)
+        elif kind in (TEXT, BINARY, CONTINUATION):
+            self._on_part(frame)
+        elif has_bits:
+            self.close(1002, "a reserved bit without an extension")
+        elif kind == CLOSE:
+            self._on_close_frame(frame.get_payload_as_bytes())
+        elif kind == PING:
+            self._transport.send_pong(frame.get_payload_as_bytes())
         else:
-            self._on_fragment(frame)
+            self._ping_sent = None
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         """The connection is gone."""
         self._engine.connections.discard(self)
-        closing = self._closing or Close(ABNORMAL, "the connection was lost")
-        self._closing = closing
-        self._receiver.closed(closing.code, closing.reason)
+        if self._closing is None:
+            said = transport.close_handshake.sent if transport.close_handshake is not None else None
+            if said is not None:  # picows found the fault, and said so
+                self._closing = Close(said.code.value, said.reason)
+            else:
+                self._closing = Close(ABNORMAL, "the connection was lost")
+        self._receiver.closed(self._closing.code, self._closing.reason)
 
     def pause_writing(self) -> None:
         """The peer reads slower than we send."""
@@ -233,21 +255,37 @@ class PicowsConnection(picows.WSListener):
 
     # within
 
-    def _on_fragment(self, frame: picows.WSFrame) -> None:
+    def _on_part(self, frame: picows.WSFrame) -> None:
+        """A frame that is not a whole plain text message by itself."""
         if self._assembler is None:
-            settings = self._engine._settings
-            self._assembler = Assembler(settings.max_message_bytes, settings.max_fragments)
+            settings = self._engine.settings
+            self._assembler = Assembler(
+                settings.max_message_bytes,
+                settings.max_fragments,
+                deflate=bool(self._deflate_bits),
+                binary=self._engine.gateway.takes_binary,
+            )
         outcome = self._assembler.receive(
             frame.msg_type.value,
             frame.get_payload_as_bytes(),
             fin=frame.fin,
-            rsv=frame.rsv1 or frame.rsv2 or frame.rsv3,
+            rsv1=frame.rsv1,
+            rsv23=frame.rsv2 or frame.rsv3,
         )
-        if isinstance(outcome, Close):
-            self._fail(outcome)
-        elif outcome is not None:
-            self._assembler = None
+        if isinstance(outcome, str):
             self._receiver.received(outcome)
+        elif isinstance(outcome, bytes):
+            self._receiver.received_binary(outcome)
+        elif outcome is not None:
+            self.close(outcome.code, outcome.reason)
+
+    def _deflated(self, payload: bytes, cache: DeflateCache | None) -> bytes:
+        if cache is None:
+            return compress(payload, self._deflate_bits)
+        found = cache.get(self._deflate_bits)
+        if found is None:
+            found = cache[self._deflate_bits] = compress(payload, self._deflate_bits)
+        return found
 
     def _on_close_frame(self, payload: bytes) -> None:
         """RFC 6455, 5.5.1: answer with a close frame, unless ours was first; then the server hangs up."""
@@ -256,10 +294,6 @@ class PicowsConnection(picows.WSListener):
             self._closing = close
             self._transport.send(CLOSE, write_close(close.code))
         self._transport.disconnect()
-
-    def _fail(self, close: Close) -> None:
-        """The peer broke the protocol: say why, take nothing more, hang up soon."""
-        self.close(close.code, close.reason)
 
     def _cut_off(self, why: str) -> None:
         """The peer does not read: a close frame would only join the queue."""

@@ -1,0 +1,93 @@
+"""A bare echo server on either engine, so that anyone can run a conformance suite or a benchmark against it.
+
+    python -m zephserver.engines.echo --engine picows --port 9001
+
+Text and binary messages come back whole, as they are; there is no JSON and no session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+
+from zephserver.core.settings import Settings, make_settings
+from zephserver.engines.interface import Connection, Handshake, HttpResponse
+from zephserver.engines.picows import PicowsEngine
+
+
+class EchoGateway:
+    """Lets everybody in and sends back what they send."""
+
+    takes_binary = True
+
+    def decide(self, request: Handshake, *, upgrade: bool) -> HttpResponse | None:
+        """Only WebSockets are served."""
+        return None if upgrade else HttpResponse(426, b"this is a WebSocket server\n", {"Upgrade": "websocket"})
+
+    def opened(self, connection: Connection) -> Echo:
+        """A connection is open."""
+        return Echo(connection)
+
+
+class Echo:
+    """One connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def received(self, text: str) -> None:
+        """Send it back."""
+        self._connection.send(text.encode())
+
+    def received_binary(self, data: bytes) -> None:
+        """Send it back."""
+        self._connection.send(data, binary=True)
+
+    def closed(self, code: int, reason: str) -> None:
+        """Good-bye."""
+
+
+async def serve(settings: Settings, ready: asyncio.Future[tuple[str, int]], stop: asyncio.Event) -> None:
+    """Echo until *stop* is set; *ready* gets host and port."""
+    engine = PicowsEngine(settings, EchoGateway())
+    try:
+        ready.set_result(await engine.listen())
+        await stop.wait()
+    finally:
+        await engine.close()
+
+
+async def _main(settings: Settings) -> None:
+    ready: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+    ready.add_done_callback(lambda done: print("echo on ws://{}:{}/".format(*done.result()), flush=True))
+    await serve(settings, ready, asyncio.Event())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The program."""
+    parser = argparse.ArgumentParser(prog="python -m zephserver.engines.echo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--engine", choices=["picows"], default="picows")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--no-deflate", action="store_true", help="offer no compression")
+    parser.add_argument("--max-message-bytes", type=int, default=1_048_576)
+    parser.add_argument("--max-fragments", type=int, default=4_096)
+    options = parser.parse_args(argv)
+    settings = make_settings(
+        {
+            "SERVICE_LIST": [],
+            "WEBSOCKET_ENGINE": options.engine,
+            "PORT_ZEPH": options.port,
+            "COMPRESSION": not options.no_deflate,
+            "MAX_MESSAGE_BYTES": options.max_message_bytes,
+            "MAX_FRAGMENTS": options.max_fragments,
+        }
+    )
+    try:
+        asyncio.run(_main(settings))
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()
