@@ -1,7 +1,5 @@
 """python -m zephctl."""
 
-import sys
+from zephctl.cli import program
 
-from zephctl.cli import main
-
-sys.exit(main())
+program()

@@ -47,7 +47,8 @@ class ControlClient:
         request = json.dumps({"id": self._number, "command": command, "args": args}).encode() + b"\n"
         try:
             connection = self._connect()
-            connection.settimeout(timeout if timeout is not None else self._timeout)
+            if timeout is not None:
+                connection.settimeout(timeout)
             connection.sendall(request)
             while (line := self._line(connection)) is not None:
                 answer = json.loads(line)

@@ -35,12 +35,18 @@ class Command:
     name: str
     function: Callable[..., Any]
     owner: object
+    signature: inspect.Signature
+
+    @classmethod
+    def of(cls, name: str, function: Callable[..., Any], owner: object = None) -> Command:
+        """A row; its signature is read now, not at each call."""
+        return cls(name, function, owner, inspect.signature(function))
 
     @property
     def usage(self) -> str:
         """The command and its arguments as they are typed."""
         words = [self.name.replace(".", " ")]
-        for parameter in inspect.signature(self.function).parameters.values():
+        for parameter in self.signature.parameters.values():
             word = parameter.name.upper()
             words.append(word if parameter.default is parameter.empty else f"[{word}]")
         return " ".join(words)
@@ -53,13 +59,12 @@ class Command:
 
     def call(self, words: Sequence[str], args: dict[str, Any]) -> Any:
         """Check the arguments and call the function. Raises BadRequest with the usage."""
-        signature = inspect.signature(self.function)
         try:
-            bound = signature.bind(*words, **args)
+            bound = self.signature.bind(*words, **args)
         except TypeError as error:
             raise BadRequest(f"{error}; usage: {self.usage}") from None
         for name, value in bound.arguments.items():
-            bound.arguments[name] = _converted(name, value, str(signature.parameters[name].annotation))
+            bound.arguments[name] = _converted(name, value, str(self.signature.parameters[name].annotation))
         return self.function(*bound.args, **bound.kwargs)
 
 
@@ -74,7 +79,7 @@ class CommandTable:
         for function in functions:
             name = getattr(function, "__zeph_command__", None)
             if name is not None:
-                self._rows[name] = Command(name, functools.partial(function, server), None)
+                self._rows[name] = Command.of(name, functools.partial(function, server))
 
     def add_methods(self, owner: object) -> None:
         """Add the marked methods of a service; they replace those of an earlier instance."""
@@ -84,7 +89,7 @@ class CommandTable:
                 known = self._rows.get(name)
                 if known is not None and type(known.owner) is not type(owner):
                     raise ValueError(f"command {name!r} of {type(owner).__name__} exists already; choose another name")
-                self._rows[name] = Command(name, getattr(owner, attribute), owner)
+                self._rows[name] = Command.of(name, getattr(owner, attribute), owner)
 
     def rows(self) -> list[Command]:
         """All commands by name."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_CLIENTS = 40
 REQUEST_TIME = 5.0  # seconds that a client has for sending a request, also between two of them
-ANSWER_TIME = 10.0  # seconds that a client may leave an answer unread
+ANSWER_TIME = 5.0  # seconds that a client may leave an answer unread
 
 logger = logging.getLogger(__name__)
 
@@ -257,6 +257,7 @@ class _Client:
         self.waiting_since: float | None = time.monotonic()  # None while a request is being served
         self.thread = threading.current_thread()
         self._buffer = b""
+        self._timeout = 0.0
 
     def read_line(self) -> bytes | None:
         """The next request, None when the client left or was too slow. Raises BadRequest for an endless line."""
@@ -268,7 +269,7 @@ class _Client:
             if left <= 0:
                 return None
             try:
-                self.connection.settimeout(left)
+                self._limit(left if self._buffer else REQUEST_TIME)
                 data = self.connection.recv(wire.LONGEST_REQUEST)
             except OSError:
                 return None
@@ -286,11 +287,17 @@ class _Client:
     def send(self, data: bytes) -> bool:
         """Send all of it; False when the client is gone or does not read."""
         try:
-            self.connection.settimeout(ANSWER_TIME)
+            self._limit(ANSWER_TIME)
             self.connection.sendall(data)
             return True
         except OSError:
             return False
+
+    def _limit(self, seconds: float) -> None:
+        """Set the time limit of the socket, which is a system call, only when it changes."""
+        if seconds != self._timeout:
+            self._timeout = seconds
+            self.connection.settimeout(seconds)
 
     def has_left(self) -> bool:
         """Whether the client has closed the connection altogether. One that only ended its own side still listens."""

@@ -179,8 +179,7 @@ class Server:
     @property
     def is_ready(self) -> bool:
         """Every service was enabled and ready, all still are, and nobody stops the server."""
-        counts = self.services.counts()
-        return self._ready and not self._is_stopping and counts.get("ready", 0) == counts["total"]
+        return self._all_ready(self.services.counts())
 
     @property
     def is_stopping(self) -> bool:
@@ -195,14 +194,15 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """What `zephctl status` shows: the server, counts of services, and what the services say of themselves."""
+        services = self.services.counts()
         status = {
             "running": True,
-            "ready": self.is_ready,
+            "ready": self._all_ready(services),
             "stopping": self._is_stopping,
             "pid": os.getpid(),
             "uptime": round(self.clock.monotonic() - self._started, 3),
             "version": __version__,
-            "services": self.services.counts(),
+            "services": services,
             "threads": threading.active_count(),
             "log_dropped": self.log.dropped,
         }
@@ -237,6 +237,9 @@ class Server:
         self.log.write("WARNING", f"stacks of all threads: {why}", trace=all_stacks())
 
     # -- within ----------------------------------------------------------------------------------------------------
+
+    def _all_ready(self, counts: dict[str, int]) -> bool:
+        return self._ready and not self._is_stopping and counts.get("ready", 0) == counts["total"]
 
     def _open_log(self) -> None:
         settings = self.settings

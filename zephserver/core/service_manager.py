@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -246,16 +247,12 @@ class ServiceManager:
 
     def counts(self) -> dict[str, int]:
         """How many services there are in all, enabled, available, and in each finer state that any is in."""
-        rows = self.rows()
-        counts = {
-            "total": len(rows),
-            "enabled": sum(row["enabled"] for row in rows),
-            "available": sum(row["available"] for row in rows),
-        }
-        for row in rows:
-            if row["state"] != "available":
-                counts[row["state"]] = counts.get(row["state"], 0) + 1
-        return counts
+        with self._runner.changed:
+            states = Counter(service.state for service in self._services.values())
+            constructed = sum(s.instance is not None and not s.state.is_enabled for s in self._services.values())
+        enabled = sum(count for state, count in states.items() if state.is_enabled)
+        counts = {"total": states.total(), "enabled": enabled, "available": constructed}
+        return counts | {str(state): count for state, count in states.items() if state is not State.AVAILABLE}
 
     def tick(self, now: float) -> float | None:
         """Do what is due at *now* (monotonic); when to call again, None for not before `wake` is called."""
