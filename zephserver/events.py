@@ -15,7 +15,7 @@ class Listening(Event):
 
     url: str
     host: str
-    port: int
+    port: int | None
 
     def __str__(self) -> str:
         return f"listening on {self.url}"

@@ -18,7 +18,7 @@ from zephserver.core import runtime
 from zephserver.core.errors import BadMessage, Overloaded, StartFailed
 from zephserver.core.service import Service
 from zephserver.core.settings import Settings
-from zephserver.engines.interface import Connection, DeflateCache, Engine, Handshake, HttpResponse
+from zephserver.engines.interface import Address, Connection, DeflateCache, Engine, Handshake, HttpResponse
 from zephserver.engines.picows import PicowsEngine
 from zephserver.events import ClientClosed, ClientConnected, ClientRefused, Listening
 from zephserver.origins import is_allowed
@@ -50,7 +50,7 @@ class WebsocketClient(Service):
         self.portal: Portal
         self.rate: float | None = None
         self.burst = 0.0
-        self.address: tuple[str, int] | None = None
+        self.address: Address | None = None
         self.counters: Counter[str] = Counter()  # refusals, drops and close codes by name
         self._clients: set[Client] = set()
         self._addresses: Counter[str] = Counter()  # open connections of each
@@ -94,9 +94,13 @@ class WebsocketClient(Service):
         if self._stop is not None:
             self.portal.call_soon(self._stop.set)
 
+    def reload(self) -> None:
+        """Read the TLS certificate anew (SIGHUP). Any thread."""
+        self.portal.call(self._engine.reload)
+
     def stats(self) -> dict[str, Any]:
         """Port and number of connections. Any thread."""
-        return {"port": self.address[1] if self.address else None, "connections": len(self._clients)}
+        return {"port": self.address.port if self.address else None, "connections": len(self._clients)}
 
     # -- any thread -------------------------------------------------------------------------------------------------
 
@@ -126,10 +130,15 @@ class WebsocketClient(Service):
         origin = request.headers.get("origin")
         if not is_allowed(origin, request.headers.get("host", ""), self.server.settings.allowed_origins):
             self.count("origin")
-            self.server.bus.publish(ClientRefused(address="", why=f"origin {origin} is not in ALLOWED_ORIGINS"))
+            self.server.bus.publish(
+                ClientRefused(address=request.address, why=f"origin {origin} is not in ALLOWED_ORIGINS")
+            )
             return HttpResponse(403, b"this page may not connect; see ALLOWED_ORIGINS\n")
-        if len(self._clients) >= self._most:
+        limit = self.server.settings.max_connections_per_address
+        is_full = limit is not None and request.address and self._addresses[request.address] >= limit
+        if is_full or len(self._clients) >= self._most:
             self.count("full")
+            self.server.bus.publish(ClientRefused(address=request.address, why="too many connections"))
             return HttpResponse(503, b"too many connections; try again later\n", {"Retry-After": "5"})
         return None
 
@@ -137,12 +146,7 @@ class WebsocketClient(Service):
         """A connection is open."""
         client = Client(self, connection)
         self._clients.add(client)
-        limit = self.server.settings.max_connections_per_address
-        address = connection.handshake.address
-        self._addresses[address] += 1
-        if limit is not None and address and self._addresses[address] > limit:
-            self.refused(client, f"more than {limit} connections from this address")
-            client.close(1013, "too many connections from this address")
+        self._addresses[connection.handshake.address] += 1
         return client
 
     # -- what a client asks -----------------------------------------------------------------------------------------
@@ -220,10 +224,8 @@ class WebsocketClient(Service):
                 self.address = await self._engine.listen()
             except OSError as error:
                 raise StartFailed(_why_not_listening(settings, error)) from None
-            scheme = "http" if settings.tls_certificate is None else "https"
-            host, port = self.address
-            url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
-            self.server.bus.publish(Listening(url=url, host=host, port=port))
+            where = self.address
+            self.server.bus.publish(Listening(url=where.url, host=where.host, port=where.port))
             self.ready()
             await self._stop.wait()
             await self._drain()

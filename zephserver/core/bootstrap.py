@@ -56,7 +56,7 @@ def run(
     """Be a server until somebody stops it, and return the exit status. Main thread only.
 
     SIGTERM, SIGINT and SIGQUIT stop it, a second SIGINT ends the process at once with status 130, SIGHUP opens the log
-    anew, SIGUSR1 writes all stacks to the log.
+    anew and reloads the services that can, SIGUSR1 writes all stacks to the log.
 
     *on_started* is called with the server and None when it is ready, or with what is wrong when a service is not and
     the others run on; with *strict* such a service ends the server. With *capture_output* what is printed goes to the
@@ -130,7 +130,7 @@ class _Signals:
                     if number in STOPS:
                         server.request_stop(f"signal {number.name}")
                     elif number == signal.SIGHUP:
-                        server.reopen_log()
+                        server.reload()
                     elif number == signal.SIGUSR1:
                         server.log_stacks("SIGUSR1")
 

@@ -7,8 +7,6 @@ import logging
 import os
 import select
 import socket
-import stat
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -17,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from zephserver.core import runtime, wire
 from zephserver.core.bus import EventBus
 from zephserver.core.command_table import Command, CommandTable
-from zephserver.core.errors import AlreadyRunning, BadRequest, FileRefused, ServerBusy, ZephError
+from zephserver.core.errors import BadRequest, ServerBusy, ZephError
 from zephserver.core.events import CommandServed, ControlRefused
 from zephserver.core.files import close_own, keep_from_children
+from zephserver.core.unix_socket import bind, inode_of, make_room, peer_of
 
 if TYPE_CHECKING:
     from zephserver.core.server import Server
 
+SETTING = "CONFIGURATION_NETWORK_INTERFACE_SERVER"
 MOST_CLIENTS = 40
 REQUEST_TIME = 5.0  # seconds that a client has for sending a request, also between two of them
 ANSWER_TIME = 5.0  # seconds that a client may leave an answer unread
@@ -53,27 +53,19 @@ class ControlServer:
 
         Raises AlreadyRunning when somebody answers on the path, FileRefused when it is not a socket of ours.
         """
-        stale = self._make_room()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with _private(listener):
-                listener.bind(self.path)
-            listener.listen(128)
-        except OSError as error:
-            listener.close()
-            setting = "CONFIGURATION_NETWORK_INTERFACE_SERVER"
-            raise FileRefused(setting, self.path, f"cannot be listened on: {error.strerror or error}") from None
+        stale = make_room(SETTING, self.path)
+        listener = bind(SETTING, self.path, 0o600)
         listener.setblocking(False)
         keep_from_children(listener.fileno())
         self._listener = listener
-        self._inode = _inode(self.path)
+        self._inode = inode_of(self.path)
         self._wake, waker = socket.socketpair()
         self._thread = runtime.spawn("control", lambda: self._accept(listener, waker), self._server)
         return stale
 
     def heal(self) -> bool:
         """Listen anew if somebody deleted the socket; True if it had to. Open clients are not touched."""
-        if self._listener is None or _inode(self.path) == self._inode:
+        if self._listener is None or inode_of(self.path) == self._inode:
             return False
         if os.path.lexists(self.path):
             return False  # something else is there now; it is not ours to remove
@@ -84,7 +76,7 @@ class ControlServer:
     def close(self) -> None:
         """Stop listening and remove the socket, if it is still ours. Open clients get the rest of their answer."""
         self._stop_listening()
-        if self._inode is not None and _inode(self.path) == self._inode:
+        if self._inode is not None and inode_of(self.path) == self._inode:
             os.unlink(self.path)
         self._inode = None
 
@@ -100,31 +92,6 @@ class ControlServer:
             if client.thread is not threading.current_thread():
                 client.thread.join(max(0.0, end - time.monotonic()))
             client.shut()
-
-    def _make_room(self) -> bool:
-        """Remove the socket of a server that is gone. The caller holds the lock, so nobody else may listen here."""
-        try:
-            found = os.lstat(self.path)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise FileRefused("CONFIGURATION_NETWORK_INTERFACE_SERVER", self.path, str(error.strerror)) from None
-        if not stat.S_ISSOCK(found.st_mode):
-            raise FileRefused("CONFIGURATION_NETWORK_INTERFACE_SERVER", self.path, "exists and is not a socket")
-        if found.st_uid != os.geteuid():
-            raise FileRefused("CONFIGURATION_NETWORK_INTERFACE_SERVER", self.path, f"belongs to uid {found.st_uid}")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(self.path)
-            except ConnectionRefusedError:
-                os.unlink(self.path)
-                return True
-            except OSError:
-                pass  # a full backlog: somebody lives there
-            else:
-                raise AlreadyRunning(self.path, peer_of(probe)[1])
-        raise AlreadyRunning(self.path, None)
 
     def _stop_listening(self) -> None:
         if self._wake is not None:
@@ -314,39 +281,3 @@ class _Client:
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-
-
-def peer_of(connection: socket.socket) -> tuple[int | None, int | None]:
-    """uid and pid of the process at the other end, None for what the system does not tell."""
-    try:
-        if hasattr(socket, "SO_PEERCRED"):
-            pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return uid, pid
-        if os.uname().sysname == "Darwin":
-            # struct xucred of LOCAL_PEERCRED (1) at SOL_LOCAL (0): version, uid, number of groups, groups.
-            return struct.unpack_from("Ii", connection.getsockopt(0, 1, 76))[1], None
-    except OSError:
-        pass
-    return None, None
-
-
-@contextlib.contextmanager
-def _private(listener: socket.socket) -> Iterator[None]:
-    """Have bind() make the socket with mode 0600 from its first instant."""
-    if hasattr(socket, "SO_PEERCRED"):  # Linux
-        os.fchmod(listener.fileno(), 0o600)  # bind() takes the mode from the descriptor: no window, no umask
-        yield
-        return
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -179,7 +179,7 @@ def log_level(server: Server, level: str = "", service: str = "") -> dict[str, s
 @command("log.reopen")
 def reopen_log(server: Server) -> None:
     """Open the log file anew, after it was moved away."""
-    server.reopen_log()
+    server.log.reopen()
 
 
 @command("settings.show")

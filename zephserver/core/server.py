@@ -221,10 +221,17 @@ class Server:
             instance.server = self
         self.table.add_methods(instance)
 
-    def reopen_log(self) -> None:
-        """Open the log file anew, after somebody else rotated it (SIGHUP)."""
+    def reload(self) -> None:
+        """What SIGHUP does: open the log file anew, and have every service that has a reload() call it."""
         self.log.reopen()
         self.log.write("INFO", "the log was opened anew")
+        for name, instance in self.services.get_all_services().items():
+            reload = getattr(instance, "reload", None)
+            if callable(reload) and self.services.state(name).is_enabled:
+                try:
+                    reload()
+                except Exception:
+                    logging.getLogger(__name__).exception("reload() of %s raised", name)
 
     def set_log_level(self, level: str, service: str = "") -> None:
         """Change the least severe level that is logged, of the server or of one service, while it runs."""

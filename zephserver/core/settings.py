@@ -14,6 +14,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,17 @@ class Settings:
     my_room_handler: str = setting("zephserver.room_handler/RoomHandler", kinds.a_service, "service that keeps rooms")
     same_domain: bool = setting(True, kinds.a_flag, "the page and the server share a domain, so cookies arrive")
     django_settings_module: str | None = setting(None, kinds.optional(kinds.a_text), "settings of a Django project")
-    host_zeph: str = setting("127.0.0.1", kinds.a_text, "address to listen on")
+    host_zeph: str = setting("127.0.0.1", kinds.a_host, "address to listen on, or unix:PATH")
     port_zeph: int = setting(8080, kinds.a_port, "port to listen on; 0 picks a free one")
+    reuse_port: bool = setting(False, kinds.a_flag, "let several processes listen on the same port (SO_REUSEPORT)")
+    trusted_proxies: tuple[IPv4Network | IPv6Network | str, ...] = setting(
+        (), kinds.proxies, "proxies that are believed who the client is: addresses, networks, 'unix'"
+    )
     tls_certificate: Path | None = setting(None, kinds.optional(kinds.a_path), "certificate chain, PEM, for wss://")
     tls_key: Path | None = setting(None, kinds.optional(kinds.a_path), "private key of the certificate, PEM")
+    metrics_token: str | None = setting(
+        None, kinds.optional(kinds.a_text), "who shows it may read /metrics; loopback may without", secret=True
+    )
     allowed_origins: tuple[str, ...] | None = setting(
         None, kinds.optional(kinds.texts), "web pages that may connect, with patterns; None: the same host; ['*']: all"
     )
@@ -126,10 +134,6 @@ class Settings:
     drain_batch: int = setting(1_000, kinds.a_count, "connections closed at once when the server stops")
     drain_interval: float = setting(0.5, kinds.seconds, "seconds between two batches")
     cluster_queue_bytes: int = setting(16_777_216, kinds.a_count, "bytes queued for one server", idle=True)
-    metrics_token: str | None = setting(
-        None, kinds.optional(kinds.a_text), "who shows it may read /metrics", secret=True, idle=True
-    )
-    trusted_proxies: tuple[str, ...] = setting((), kinds.texts, "proxies whose headers are believed", idle=True)
 
     # not in the file: where the settings come from
     folder: Path = field(default=Path(), metadata={"derived": True})
@@ -375,7 +379,9 @@ def _plain(value: Any) -> Any:
     """The value as JSON can carry it."""
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [part if isinstance(part, (int, float, dict)) else str(part) for part in value]
+    return value
 
 
 def _excerpt(value: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -162,6 +163,22 @@ def nodes(value: object) -> tuple[dict[str, Any], ...]:
     if len(set(names)) < len(names):
         raise ValueError("expected each hostname once")
     return tuple(dict(node) for node in value)
+
+
+def a_host(value: object) -> str:
+    """An address to listen on, a host name, or 'unix:PATH'."""
+    text = _expected(a_text, value, "an address such as '127.0.0.1', or 'unix:PATH'")
+    if text == "unix:" or any(c.isspace() for c in text):
+        raise ValueError("expected an address such as '127.0.0.1', or 'unix:PATH'")
+    return text
+
+
+def proxies(value: object) -> tuple[IPv4Network | IPv6Network | str, ...]:
+    """Addresses and networks of proxies, and 'unix' for whoever connects to our UNIX socket."""
+    try:
+        return tuple(text if text == "unix" else ip_network(text) for text in texts(value))
+    except ValueError as error:
+        raise ValueError(f"expected a list of addresses, networks and 'unix': {error}") from None
 
 
 def options(value: object) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
+from zephserver.core.settings import Settings
 from zephserver.engines.handshake import Opening, RefusedRequest, find_end, read_opening, refusal, write_response
 from zephserver.engines.interface import Gateway
+from zephserver.proxies import client_address
 
 _log = logging.getLogger("zephserver.engine")
 
@@ -17,15 +19,15 @@ Upgrade = Callable[[Opening, asyncio.Transport, bytes], None]
 
 
 class Door(asyncio.Protocol):
-    """Reads the opening request within *timeout* seconds in all, asks the gateway, and lets a WebSocket in. Loop only.
+    """Reads the opening request within HANDSHAKE_TIMEOUT, asks the gateway, and lets a WebSocket in. Loop only.
 
     Every open door is in *doors*, so that the engine can shut them.
     """
 
-    __slots__ = ("_address", "_buffer", "_deadline", "_doors", "_gateway", "_timeout", "_transport", "_upgrade")
+    __slots__ = ("_address", "_buffer", "_deadline", "_doors", "_gateway", "_settings", "_transport", "_upgrade")
 
-    def __init__(self, gateway: Gateway, upgrade: Upgrade, timeout: float, doors: set[Door]) -> None:
-        self._gateway, self._upgrade, self._timeout, self._doors = gateway, upgrade, timeout, doors
+    def __init__(self, gateway: Gateway, upgrade: Upgrade, settings: Settings, doors: set[Door]) -> None:
+        self._gateway, self._upgrade, self._settings, self._doors = gateway, upgrade, settings, doors
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -37,7 +39,7 @@ class Door(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
-        self._deadline = asyncio.get_running_loop().call_later(self._timeout, self._too_slow)
+        self._deadline = asyncio.get_running_loop().call_later(self._settings.handshake_timeout, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
         """A part of the request, or all of it and more."""
@@ -49,6 +51,9 @@ class Door(asyncio.Protocol):
             if end < 0:
                 return
             opening = read_opening(bytes(self._buffer[:end]), self._address)
+            if self._settings.trusted_proxies:
+                handshake = opening.handshake
+                handshake.address = client_address(self._address, handshake.headers, self._settings.trusted_proxies)
             response = self._gateway.decide(opening.handshake, upgrade=opening.is_upgrade)
         except RefusedRequest as refused:
             self._answer(write_response(refused.response))

@@ -52,7 +52,8 @@ async def serve(settings: Settings, ready: asyncio.Future[tuple[str, int]], stop
     """Echo until *stop* is set; *ready* gets host and port."""
     engine = PicowsEngine(settings, EchoGateway())
     try:
-        ready.set_result(await engine.listen())
+        address = await engine.listen()
+        ready.set_result((address.host, address.port or 0))
         await stop.wait()
     finally:
         await engine.close()

@@ -42,6 +42,12 @@ class Opening:
     key: str = ""  # Sec-WebSocket-Key of an upgrade, '' for a plain request
 
     @property
+    def subprotocol(self) -> str:
+        """What goes back as Sec-WebSocket-Protocol, or some browsers hang up: the first one offered; or ''."""
+        first = self.handshake.headers.get("sec-websocket-protocol", "").partition(",")[0].strip()
+        return first if _TOKEN.fullmatch(first.encode("latin-1")) else ""
+
+    @property
     def is_upgrade(self) -> bool:
         """Whether the peer wants a WebSocket."""
         return bool(self.key)

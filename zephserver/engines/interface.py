@@ -85,11 +85,31 @@ class Gateway(Protocol):
         """A connection is open; who takes its messages."""
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an engine listens. A UNIX socket has its path as host, and no port."""
+
+    host: str
+    port: int | None
+    is_secure: bool = False
+
+    @property
+    def url(self) -> str:
+        """As a person types it."""
+        if self.port is None:
+            return f"unix:{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.is_secure else ''}://{host}:{self.port}/"
+
+
 class Engine(Protocol):
     """Listens and moves bytes. Loop only."""
 
-    async def listen(self) -> tuple[str, int]:
-        """Open the port; host and port that it listens on. Raises OSError."""
+    async def listen(self) -> Address:
+        """Open the port, or the UNIX socket; where it listens. Raises OSError, or FileRefused for a UNIX socket."""
+
+    def reload(self) -> None:
+        """Read the TLS certificate anew, for the connections that come from now on. Raises OSError."""
 
     def stop_listening(self) -> None:
         """Accept nobody any more; open connections stay."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import os
 import ssl
 from typing import Any
 
@@ -12,15 +14,19 @@ import picows
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # what ws_create_server() makes; not in the stubs
 
 from zephserver.core.settings import Settings
+from zephserver.core.unix_socket import bind, make_room
 from zephserver.engines.assembler import ABNORMAL, Assembler, Close, read_close, write_close
 from zephserver.engines.deflate import SMALLEST, Deflate, compress, negotiate
 from zephserver.engines.door import Door
 from zephserver.engines.handshake import Opening
-from zephserver.engines.interface import DeflateCache, Gateway, Handshake, Receiver
+from zephserver.engines.interface import Address, DeflateCache, Gateway, Handshake, Receiver
+from zephserver.engines.tls import load_certificate, make_tls
 
 CLOSE_TIME = 3.0  # seconds for the peer's half of the closing handshake
 # Half the memory of an idle connection; the buffer grows with the messages.
 READ_BUFFER_BYTES = 2_048
+# A web server in front usually runs as another user; whoever can reach the folder may connect.
+SOCKET_MODE = 0o666
 
 TEXT, BINARY, CONTINUATION = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION
 CLOSE, PING = picows.WSMsgType.CLOSE, picows.WSMsgType.PING
@@ -38,32 +44,56 @@ class PicowsEngine:
         self.settings, self.gateway = settings, gateway
         self._server: asyncio.Server | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._socket_path: str | None = None
         self._doors: set[Door] = set()
         self.connections: set[PicowsConnection] = set()
         self.now = 0.0  # the loop's time at the last beat: one clock reading for all connections
 
-    async def listen(self) -> tuple[str, int]:
-        """Open the port. Raises OSError."""
+    async def listen(self) -> Address:
+        """Open the port or the UNIX socket. Raises OSError, FileRefused."""
         settings = self.settings
         loop = asyncio.get_running_loop()
-        self._server = await aiofastnet.create_server(
-            loop,
-            functools.partial(Door, self.gateway, self._open, settings.handshake_timeout, self._doors),
-            settings.host_zeph,
-            settings.port_zeph,
-            ssl=_tls(settings),
-            backlog=1024,
-            reuse_address=True,
-        )
+        make_door = functools.partial(Door, self.gateway, self._open, settings, self._doors)
+        self._tls = make_tls(settings)
+        if settings.host_zeph.startswith("unix:"):
+            path = str(settings.folder / settings.host_zeph.removeprefix("unix:"))
+            make_room("HOST_ZEPH", path)
+            self._server = await aiofastnet.create_unix_server(
+                loop, make_door, sock=bind("HOST_ZEPH", path, SOCKET_MODE), ssl=self._tls
+            )
+            self._socket_path = path
+            address = Address(path, None, self._tls is not None)
+        else:
+            self._server = await aiofastnet.create_server(
+                loop,
+                make_door,
+                settings.host_zeph,
+                settings.port_zeph,
+                reuse_address=True,
+                reuse_port=settings.reuse_port,
+                ssl=self._tls,
+                backlog=1024,
+            )
+            host, port, *_ = self._server.sockets[0].getsockname()
+            address = Address(host, port, self._tls is not None)
         self.now = loop.time()
         self._beat(loop)
-        host, port, *_ = self._server.sockets[0].getsockname()
-        return host, port
+        return address
+
+    def reload(self) -> None:
+        """Read the TLS certificate anew; connections that are open keep theirs. Raises OSError."""
+        if self._tls is not None:
+            load_certificate(self._tls, self.settings)
 
     def stop_listening(self) -> None:
         """Accept nobody any more."""
         if self._server is not None:
             self._server.close()
+        if self._socket_path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._socket_path)
+            self._socket_path = None
 
     async def close(self) -> None:
         """End what is still open, without a handshake."""
@@ -82,10 +112,12 @@ class PicowsEngine:
         offers = opening.handshake.headers.get("sec-websocket-extensions", "")
         deflate = negotiate(offers) if offers and self.settings.compression else None
         connection = PicowsConnection(self, opening.handshake, deflate)
-        extensions = {"Sec-WebSocket-Extensions": deflate.response} if deflate is not None else None
-        answer = picows.WSUpgradeResponseWithListener(
-            picows.WSUpgradeResponse.create_101_response(extensions), connection
-        )
+        extra = {}
+        if deflate is not None:
+            extra["Sec-WebSocket-Extensions"] = deflate.response
+        if opening.subprotocol:
+            extra["Sec-WebSocket-Protocol"] = opening.subprotocol
+        answer = picows.WSUpgradeResponseWithListener(picows.WSUpgradeResponse.create_101_response(extra), connection)
         protocol = WSProtocol(
             None,
             None,
@@ -101,7 +133,8 @@ class PicowsEngine:
             READ_BUFFER_BYTES,
         )
         transport.set_protocol(protocol)
-        protocol.connection_made(transport)
+        is_unix = self._socket_path is not None
+        protocol.connection_made(_UnixTransport(transport) if is_unix else transport)
         # The request has been read; picows gets the least that makes it answer, and keeps no headers alive.
         head = _HEAD % opening.key.encode()
         view = memoryview(head + rest)
@@ -316,11 +349,34 @@ class _Silence:
     debug = info = warning = error = exception = critical = log
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 and newer with Python's defaults, or None. Raises OSError when certificate and key do not fit."""
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    return context
+class _UnixTransport:
+    """A transport on a UNIX socket, for picows, which sets TCP options on every socket and cannot bear a refusal."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As the transport says, with a socket that takes TCP options and forgets them."""
+        found = self._transport.get_extra_info(name, default)
+        return _UnixSocket(found.fileno()) if name == "socket" else found
+
+
+class _UnixSocket:
+    """The little that picows asks of a socket."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+    def setsockopt(self, *option: Any) -> None:
+        """There is no TCP here."""
+
+    def getsockopt(self, *option: Any) -> int:
+        """There is no TCP here."""
+        return 0

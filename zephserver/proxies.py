@@ -1,0 +1,64 @@
+"""Who is really at the other end, when a proxy stands between. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Network = IPv4Network | IPv6Network
+
+_FOR = re.compile(r'for=(?:"([^"]*)"|([^;,\s]*))', re.IGNORECASE)
+
+
+def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network | str]) -> str:
+    """The address of the client: the peer's, unless the peer is a trusted proxy that names another.
+
+    `Forwarded` (RFC 7239) is believed before `X-Forwarded-For`. Proxies append, so the list is read from its end, and
+    the first address that is not a trusted proxy is the client's: what a client itself put in front has no effect. A
+    peer on a UNIX socket has the address '' and is trusted if 'unix' is.
+    """
+    if not _is_trusted(peer, trusted):
+        return peer
+    address = peer
+    for hop in reversed(_hops(headers)):
+        found = _address(hop)
+        if found is None:
+            break  # 'unknown', or nonsense: what stands before it cannot be believed
+        address = found
+        if not _is_trusted(found, trusted):
+            break
+    return address
+
+
+def _hops(headers: Mapping[str, str]) -> list[str]:
+    forwarded = headers.get("forwarded")
+    if forwarded is not None:
+        return [quoted or plain for quoted, plain in _FOR.findall(forwarded)]
+    return [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+
+
+def _address(hop: str) -> str | None:
+    """The IP address in '192.0.2.1', '192.0.2.1:80', '2001:db8::1' or '[2001:db8::1]:80'."""
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    parsed = _parse(hop)
+    return str(parsed) if parsed is not None else None
+
+
+def _is_trusted(address: str, trusted: Sequence[Network | str]) -> bool:
+    if not address:
+        return "unix" in trusted
+    parsed = _parse(address)
+    return parsed is not None and any(not isinstance(network, str) and parsed in network for network in trusted)
+
+
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return mapped or parsed  # ::ffff:192.0.2.1 is what a socket for both families says of 192.0.2.1
