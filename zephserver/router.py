@@ -64,7 +64,6 @@ class Router(Service):
 
     def main(self) -> None:
         """Load the tasks; then there is nothing to do until the server stops."""
-        self._disabled.clear()
         settings = self.server.settings
         faults = self.check(settings)
         if faults:
@@ -82,6 +81,7 @@ class Router(Service):
         left = self._workers.join(2.0)
         if left:
             _log.warning("tasks still run and are left behind: %s", ", ".join(left))
+        self._disabled.clear()
 
     def disable(self) -> None:
         """Take no more requests, interrupt the tasks that run."""

@@ -66,8 +66,8 @@ class SimpleSessionManager(Service):
 
     def main(self) -> None:
         """There is nothing to do until somebody asks."""
-        self._disabled.clear()
         self._disabled.wait()
+        self._disabled.clear()  # for the next life; at the beginning it would forget a disable() that was faster
 
     def disable(self) -> None:
         """End main()."""

@@ -84,9 +84,9 @@ class WebsocketClient(Service):
 
     def main(self) -> None:
         """Run the event loop until disable()."""
-        self._stopping.clear()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._serve())
+        self._stopping.clear()
 
     def disable(self) -> None:
         """Drain and stop: no new connections, no new messages, the tasks under way end, then everybody is closed."""

@@ -70,10 +70,11 @@ class EventBus:
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether any reader takes this kind of event: lets a busy place skip building one that nobody reads."""
+        answers = self._wanted  # replaced whole when a reader comes or goes: what we note may then be noted in vain
         try:
-            return self._wanted[kind]
+            return answers[kind]
         except KeyError:
-            wanted = self._wanted[kind] = any(subscription.takes(kind) for subscription in self._subscriptions)
+            wanted = answers[kind] = any(subscription.takes(kind) for subscription in self._subscriptions)
             return wanted
 
     def subscribe(self, reader: Reader, *kinds: type[Event], replay: bool = False, floor: int = 0) -> Subscription:
@@ -86,7 +87,7 @@ class EventBus:
         with self._lock:
             past = self.journal.after(0)[0] if replay else []
             # What another thread is about to deliver reaches the new reader that way, so it is not replayed.
-            for event in past[: len(past) - len(self._pending)]:
+            for event in past[: max(0, len(past) - len(self._pending))]:
                 subscription.offer(event)
             self._subscriptions += (subscription,)
             self._wanted = {}

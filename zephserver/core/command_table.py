@@ -64,7 +64,7 @@ class Command:
         except TypeError as error:
             raise BadRequest(f"{error}; usage: {self.usage}") from None
         for name, value in bound.arguments.items():
-            bound.arguments[name] = _converted(name, value, str(self.signature.parameters[name].annotation))
+            bound.arguments[name] = _converted(name, value, self.signature.parameters[name].annotation)
         return self.function(*bound.args, **bound.kwargs)
 
 
@@ -112,17 +112,19 @@ class CommandTable:
         return self.find(".".join(words[:2])), ()
 
 
-def _converted(name: str, value: Any, annotation: str) -> Any:
+def _converted(name: str, value: Any, annotation: Any) -> Any:
     """A word as the number or flag that the function expects."""
     if not isinstance(value, str):
         return value
+    expected = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    expected = expected.removesuffix(" | None")
     try:
-        if "int" in annotation:
+        if expected == "int":
             return int(value)
-        if "float" in annotation:
+        if expected == "float":
             return float(value)
-        if "bool" in annotation:
+        if expected == "bool":
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
     except (ValueError, KeyError):
-        raise BadRequest(f"{name}: expected {annotation.removesuffix(' | None')}, got {value!r}") from None
+        raise BadRequest(f"{name}: expected {expected}, got {value!r}") from None
     return value

@@ -65,10 +65,8 @@ class ControlServer:
 
     def heal(self) -> bool:
         """Listen anew if somebody deleted the socket; True if it had to. Open clients are not touched."""
-        if self._listener is None or inode_of(self.path) == self._inode:
-            return False
-        if os.path.lexists(self.path):
-            return False  # something else is there now; it is not ours to remove
+        if self._inode is None or os.path.lexists(self.path):
+            return False  # if something else is there now, it is not ours to remove
         self._stop_listening()
         self.open()
         return True
@@ -186,7 +184,8 @@ class ControlServer:
             alive = self._run(client, call, row, words)
         except ZephError as problem:
             error = problem
-            alive = client.send(wire.plain_error(error) if call.plain else wire.error_line(call.id, error))
+            id = call.id if call.id is not None else getattr(error, "id", None)
+            alive = client.send(wire.plain_error(error) if call.plain else wire.error_line(id, error))
         if self._bus.wants(CommandServed):
             seconds = time.monotonic() - started
             code = error.code if error is not None else None
@@ -225,6 +224,7 @@ class _Client:
         self.thread = threading.current_thread()
         self._buffer = b""
         self._timeout = 0.0
+        self._is_shut = False
 
     def read_line(self) -> bytes | None:
         """The next request, None when the client left or was too slow. Raises BadRequest for an endless line."""
@@ -240,6 +240,8 @@ class _Client:
                 data = self.connection.recv(wire.LONGEST_REQUEST)
             except OSError:
                 return None
+            if not data and self._is_shut:
+                return None  # half a request of a client that was closed is not a request
             if not data:  # the last line may lack its newline: `printf stop | nc -U interface.sock`
                 line, self._buffer = self._buffer, b""
                 self.waiting_since = None
@@ -277,6 +279,7 @@ class _Client:
 
     def shut(self) -> None:
         """End the connection; its thread notices and closes it."""
+        self._is_shut = True
         try:
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -71,6 +71,7 @@ def show_service(server: Server, name: str) -> dict[str, Any]:
 @command("services.enable")
 def enable_service(server: Server, name: str, wait: bool = True) -> dict[str, Any]:
     """Start a service, and wait until it is ready."""
+    _not_while_stopping(server)
     name = full_name(server, name)
     return _after(server, name, server.services.enable_service(name), wait)
 
@@ -85,6 +86,7 @@ def disable_service(server: Server, name: str) -> dict[str, Any]:
 @command("services.restart")
 def restart_service(server: Server, name: str, wait: bool = True) -> dict[str, Any]:
     """Stop and start a service, with a clean record."""
+    _not_while_stopping(server)
     name = full_name(server, name)
     server.services.restart_service(name)
     return _after(server, name, True, wait)
@@ -93,6 +95,7 @@ def restart_service(server: Server, name: str, wait: bool = True) -> dict[str, A
 @command("services.reset")
 def reset_service(server: Server, name: str, wait: bool = True) -> dict[str, Any]:
     """Forget the deaths of a failed service and try it again."""
+    _not_while_stopping(server)
     name = full_name(server, name)
     return _after(server, name, server.services.reset_service(name), wait)
 
@@ -186,6 +189,11 @@ def reopen_log(server: Server) -> None:
 def show_settings(server: Server) -> list[dict[str, Any]]:
     """The settings that the server runs with, and where each came from."""
     return server.settings.rows()
+
+
+def _not_while_stopping(server: Server) -> None:
+    if server.is_stopping:
+        raise ZephError("the server is stopping; nothing is enabled any more")
 
 
 def full_name(server: Server, name: str) -> str:

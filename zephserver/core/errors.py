@@ -160,9 +160,13 @@ class ControlError(ZephError):
 
 
 class BadRequest(ControlError):
-    """The line is not a request: too long, not JSON, wrong arguments."""
+    """The line is not a request: too long, not JSON, wrong arguments. `id` is the request's, as far as it has one."""
 
     code = "bad-request"
+
+    def __init__(self, message: str, id: int | str | None = None) -> None:
+        super().__init__(message)
+        self.id = id
 
 
 class UnknownCommand(ControlError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 
+from zephserver.core.errors import FileRefused
 from zephserver.core.files import is_same_file, open_own
 
 
@@ -28,19 +30,17 @@ class LogFile:
 
     def write(self, lines: list[bytes]) -> None:
         """Write the lines, each with its newline, or count them as dropped; never raises OSError."""
+        is_file = self.path != "-"
+        rotates = is_file and self._attempt(self._follow_rename)
         batch: list[bytes] = []
         size = 0
-        try:
-            self._follow_rename()
-            for line in lines:
-                if self.path != "-" and self._size + size and self._size + size + len(line) > self._max_bytes:
-                    self._append(batch)
-                    batch, size = [], 0
-                    self._rotate()
-                batch.append(line)
-                size += len(line)
-        except OSError as error:
-            self._complain(error)
+        for line in lines:
+            if rotates and self._size + size and self._size + size + len(line) > self._max_bytes:
+                self._append(batch)
+                batch, size = [], 0
+                rotates = self._attempt(self._rotate)  # if it fails, the file grows until the next write
+            batch.append(line)
+            size += len(line)
         self._append(batch)
 
     def reopen(self) -> None:
@@ -66,9 +66,19 @@ class LogFile:
         self._open()
         os.close(old)
 
+    def _attempt(self, step: Callable[[], None]) -> bool:
+        """Do something to the file that may fail without hurting anybody; whether it worked."""
+        try:
+            step()
+        except (OSError, FileRefused) as error:
+            self._complain(error)
+            return False
+        return True
+
     def _follow_rename(self) -> None:
-        if self.path != "-" and not is_same_file(self._descriptor, self.path):
+        if not is_same_file(self._descriptor, self.path):
             self._reopen()
+        self._size = os.fstat(self._descriptor).st_size  # somebody may have emptied it
 
     def _append(self, batch: list[bytes]) -> None:
         """Write the batch whole or not at all."""
@@ -92,7 +102,7 @@ class LogFile:
                 view = view[count:]
                 self._size += count
         except OSError:
-            if self.path != "-":
+            if self.path != "-" and os.fstat(self._descriptor).st_size > start:
                 os.ftruncate(self._descriptor, start)
             self._size = start
             raise
@@ -108,11 +118,11 @@ class LogFile:
             os.unlink(self.path)
         self._reopen()
 
-    def _complain(self, error: OSError) -> None:
+    def _complain(self, error: OSError | FileRefused) -> None:
         now = time.monotonic()
         if now - self._complained >= 1.0:
             self._complained = now
             try:
-                print(f"zephserver: {self.path}: {error.strerror}; log lines are dropped", file=sys.stderr, flush=True)
+                print(f"zephserver: log {self.path}: {error}", file=sys.stderr, flush=True)
             except (OSError, ValueError):
                 pass

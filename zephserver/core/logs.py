@@ -124,10 +124,12 @@ class Log:
             return
         text = escape(self._redact(text[:LONGEST]))
         trace = self._redact(trace[-LONGEST:].rstrip("\n"))
+        service = escape(service)
+        fields = {name: self._redact(v) if isinstance(v, str) else v for name, v in (fields or {}).items()}
         at = self._clock.time() if at is None else at
         with self._lock:
             if not self.journal.closed:
-                self.journal.append(Line(self.journal.last + 1, at, level, service, text, trace, fields or {}))
+                self.journal.append(Line(self.journal.last + 1, at, level, service, text, trace, fields))
 
     def level(self, service: str = "") -> str:
         """The least severe level that is written, of a service or of the server."""

@@ -32,7 +32,9 @@ class ManagedService:
     instance: Any = None
     thread: threading.Thread | None = None
     run: int = 0  # number of this life; news from an earlier one is ignored
+    asking: threading.Thread | None = None  # runs disable()
     wanted: bool = False  # somebody enabled it and nobody disabled it since
+    late: bool = False  # it was enabled while its constructor ran, and nobody waits for that
     since: float = 0.0  # wall clock, when it came into this state
     started: float = 0.0  # monotonic, when this life began
     deadline: float | None = None  # monotonic, when tick() has to look at it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -99,7 +98,9 @@ class ServiceManager:
         True if the thread was started now, False if it was running. Returns when the thread runs; wait_ready() waits
         for ready(). Raises ServiceFailed (reset it first), ServiceStuck (its old thread still runs), ServiceNotLoaded.
         """
-        return self._enable(self._find(name), path=())
+        service = self._find(name)
+        self._open_again()
+        return self._enable(service, path=())
 
     def disable_service(self, name: str, timeout: float | None = None) -> bool:
         """Call disable() of the service and wait until its thread has ended.
@@ -109,7 +110,7 @@ class ServiceManager:
         """
         service = self._find(name)
         with self._runner.turn():
-            service.wanted = False
+            service.wanted = service.late = False
             if service.state in (State.DEAD, State.BACKOFF):
                 self._runner.move(service, Trigger.DISABLE)
             if not service.state.is_enabled:
@@ -121,8 +122,7 @@ class ServiceManager:
         self._runner.wait_while(service, State.STOPPING, service.options.stop_timeout)
         if service.state is State.STUCK:
             raise ServiceStuck(service.name, service.error or "its thread still runs")
-        if service.thread is not None and service.thread is not threading.current_thread():
-            service.thread.join(1.0)  # main() has ended; this is the last microsecond of its thread
+        self._runner.settle(service)
         return True
 
     def restart_service(self, name: str) -> bool:
@@ -180,6 +180,7 @@ class ServiceManager:
 
     def enable_all_services(self) -> dict[str, ServiceError | None]:
         """Enable every service, in the order of the list but after what it requires; what each one raised, or None."""
+        self._open_again()
         return self._outcome(lambda service: self._enable(service, path=()))
 
     def disable_all_services(self, timeout: float | None = None) -> dict[str, ServiceError | None]:
@@ -191,7 +192,7 @@ class ServiceManager:
         with self._runner.turn():
             self._closing = True
             for service in self._services.values():
-                service.wanted = False
+                service.wanted = service.late = False
             order = [self._services[name] for name in reversed(self._order)]
             order += [service for service in self._services.values() if service not in order]
 
@@ -303,18 +304,27 @@ class ServiceManager:
 
     # enabling
 
-    def _enable(self, service: ManagedService, path: tuple[str, ...]) -> bool:
+    def _open_again(self) -> None:
+        """Somebody enables something after everything was disabled."""
+        with self._runner.changed:
+            self._closing = False
+
+    def _enable(self, service: ManagedService, path: tuple[str, ...], *, late: bool = False) -> bool:
+        """Enable what *path* requires; *late* is the end of a constructor that nobody waited for."""
         if service.name in path:
             cycle = " -> ".join([*path[path.index(service.name) :], service.name])
             raise ServiceFailed(service.name, f"the services require each other: {cycle}")
         if service.state is State.STOPPING:  # somebody is just disabling it: that comes first
             self._runner.wait_while(service, State.STOPPING, service.options.stop_timeout)
+            self._runner.settle(service)
         with self._runner.turn():
-            self._closing = False
+            if late and not service.wanted:
+                return False  # disabled meanwhile
             service.wanted = True
             if service.state in (State.STARTING, State.READY):
                 return False
-            if service.state is State.CONSTRUCTING:  # enabled when it is constructed
+            if service.state is State.CONSTRUCTING:
+                service.late = True
                 return True
             if service.state is State.STUCK:
                 raise ServiceStuck(service.name, service.error or "its old thread still runs")
@@ -330,6 +340,8 @@ class ServiceManager:
                 service.error = str(error)
             raise
         with self._runner.turn():
+            if self._closing:
+                raise ServiceError(f"service {service.name} is not enabled: all services are being disabled")
             if not service.wanted or service.state in (State.STARTING, State.READY):
                 return False  # another thread was faster
             if service.name not in self._order:
@@ -340,7 +352,7 @@ class ServiceManager:
     def _enable_late(self, service: ManagedService) -> None:
         """A service that was enabled while its constructor ran."""
         try:
-            self._enable(service, path=())
+            self._enable(service, path=(), late=True)
         except ServiceError as error:
             with self._runner.turn():
                 service.error = str(error)

@@ -82,12 +82,15 @@ class ServiceRunner:
         run = service.run
         deadline = self._clock.monotonic() + service.options.start_timeout
         self.move(service, Trigger.CONSTRUCT, deadline=deadline)
-        service.thread = runtime.spawn(
-            f"construct:{service.name}",
-            lambda: self._construct(service, run, when_late),
-            self._server,
-            constructing=service.name,
-        )
+        try:
+            service.thread = runtime.spawn(
+                f"construct:{service.name}",
+                lambda: self._construct(service, run, when_late),
+                self._server,
+                constructing=service.name,
+            )
+        except RuntimeError as error:  # the machine has no thread left
+            self._broke(service, error, "")
 
     def _construct(self, service: ManagedService, run: int, when_late: Callable[[ManagedService], object]) -> None:
         """Body of the thread that constructs a service."""
@@ -99,19 +102,23 @@ class ServiceRunner:
             trace = traceback.format_exc()
             with self.turn():
                 if service.run == run:
-                    service.traceback = trace
-                    self.move(service, Trigger.BROKE, error=_short(error))
-                    self._bus.post(ServiceDied(name=service.name, error=_short(error), traceback=trace))
-                    self._lost(service)
+                    self._broke(service, error, trace)
             return
         with self.turn():
             if service.run != run:
                 return
             service.instance = instance
             self.move(service, Trigger.CONSTRUCTED)
-            late = service.wanted
+            late, service.late = service.late, False
         if late:
             when_late(service)
+
+    def _broke(self, service: ManagedService, error: BaseException, trace: str) -> None:
+        """The service could not be constructed. Under the lock."""
+        service.traceback = trace
+        self.move(service, Trigger.BROKE, error=_short(error))
+        self._bus.post(ServiceDied(name=service.name, error=_short(error), traceback=trace))
+        self._lost(service)
 
     def launch(self, service: ManagedService) -> None:
         """Start a new life. Under the lock."""
@@ -182,8 +189,12 @@ class ServiceRunner:
 
     def ask_to_stop(self, service: ManagedService) -> None:
         """Call disable() in a thread of its own, for it may hang as well. Under the lock."""
+        run = service.run
 
         def ask() -> None:
+            with self.changed:
+                if service.run != run or service.state is not State.STOPPING:
+                    return  # main() has ended by itself: disable() would hit the next life
             try:
                 service.instance.disable()
             except BaseException as error:  # whatever disable() does wrong, main() may still end
@@ -191,7 +202,13 @@ class ServiceRunner:
                 text = f"disable() raised {_short(error)}"
                 self._bus.publish(ServiceDied(name=service.name, error=text, traceback=trace))
 
-        runtime.spawn(f"disable:{service.name}", ask, self._server, service=service.name)
+        service.asking = runtime.spawn(f"disable:{service.name}", ask, self._server, service=service.name)
+
+    def settle(self, service: ManagedService) -> None:
+        """After the end of a life: wait for the last moments of its threads, at most a second each."""
+        for thread in (service.thread, service.asking):
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(1.0)
 
     def due(self, service: ManagedService) -> None:
         """The deadline of the service is reached. Under the lock."""

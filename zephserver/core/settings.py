@@ -12,7 +12,7 @@ import difflib
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -218,6 +218,7 @@ def make_settings(
     folder = Path(folder).absolute()
     lines = lines or {}
     faults: list[str] = []
+    faulty: set[str] = set()
     warnings: list[str] = []
 
     def where(name: str) -> str:
@@ -236,19 +237,20 @@ def make_settings(
                 parsed[line.name] = line.metadata["kind"](values[name])
             except ValueError as error:
                 got = "" if "got" in str(error) else f", got {_excerpt(values[name])}"
+                faulty.add(name)
                 faults.append(f"{where(name)}: {error}{got}")
         elif line.metadata["required"]:
+            faulty.add(name)
             faults.append(f"{file or 'settings'}: {name} is missing: {line.metadata['help']}; [] runs none")
     own = {name: value for name, value in values.items() if name not in known}
     for name in own:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
         if near:
             faults.append(f"{where(name)}: unknown setting; did you mean {near[0]}?")
-    if not faults:
-        settings = Settings(
-            **_complete(parsed, folder), folder=folder, file=file, lines=lines, own=own, warnings=tuple(warnings)
-        )
-        faults = list(_faults_together(settings, where))
+    settings = Settings(
+        **_complete(parsed, folder), folder=folder, file=file, lines=lines, own=own, warnings=tuple(warnings)
+    )
+    faults += [f"{where(name)}: {fault}" for name, fault in _faults_together(settings, faulty)]
     if faults:
         raise SettingsError(faults)
     return settings
@@ -256,7 +258,7 @@ def make_settings(
 
 def _complete(parsed: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Defaults that depend on other settings, and paths made absolute."""
-    complete = {line.name: default_of(line) for line in page()} | parsed
+    complete = {line.name: default_of(line) for line in page()} | {"service_list": ()} | parsed
     if complete["configuration_network_interface"] is None:
         complete["configuration_network_interface"] = complete["configuration_network_interface_server"]
     if complete["cluster_node"] is None:
@@ -264,44 +266,48 @@ def _complete(parsed: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {name: folder / value if isinstance(value, Path) else value for name, value in complete.items()}
 
 
-def _faults_together(settings: Settings, where: Callable[[str], str]) -> list[str]:
-    """What is wrong between settings that are right one by one."""
-    faults = []
+def _faults_together(settings: Settings, faulty: set[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong between settings that are right one by one: name and fault. The *faulty* ones are left out."""
+    if not faulty & {"SERVICE_LIST", "SERVICE_OPTIONS"}:
+        yield from _faults_of_options(settings)
+    for name in ("LOCK_FILE", "CONFIGURATION_NETWORK_INTERFACE_SERVER", "LOG_PATH"):
+        path = getattr(settings, name.lower())
+        if name not in faulty and isinstance(path, Path) and not path.parent.is_dir():
+            yield name, f"there is no folder {path.parent}; make it with: mkdir -p {path.parent}"
+    for name in ("CONFIGURATION_NETWORK_INTERFACE_SERVER", "CONFIGURATION_NETWORK_INTERFACE"):
+        size = len(os.fsencode(getattr(settings, name.lower())))
+        is_given = name in settings.lines or name.endswith("SERVER")
+        if name not in faulty and is_given and size > kinds.SOCKET_PATH_BYTES:
+            limit = kinds.SOCKET_PATH_BYTES
+            yield name, f"the path has {size} bytes and a UNIX socket takes {limit}; name a shorter one"
+    if len(settings.cluster_server_list) > 1:
+        yield "CLUSTER_SERVER_LIST", "this version joins no servers yet; expected at most one entry"
+    if settings.websocket_engine != "picows":
+        yield "WEBSOCKET_ENGINE", "this version has the engine 'picows' only"
+    tls = {"TLS_CERTIFICATE", "TLS_KEY"}
+    if not faulty & tls and (settings.tls_certificate is None) != (settings.tls_key is None):
+        yield "TLS_CERTIFICATE", "TLS_CERTIFICATE and TLS_KEY go together; one of them is missing"
+    for name in sorted(tls):
+        path = getattr(settings, name.lower())
+        if name not in faulty and path is not None and not os.access(path, os.R_OK):
+            yield name, f"{path} cannot be read"
+    if settings.static_folder is not None and not settings.static_folder.is_dir():
+        yield "STATIC_FOLDER", f"there is no folder {settings.static_folder}"
+
+
+def _faults_of_options(settings: Settings) -> Iterator[tuple[str, str]]:
+    """SERVICE_OPTIONS that speak of services which SERVICE_LIST does not have, or in a circle."""
     for name, options in settings.service_options.items():
         if name not in settings.service_list:
             near = difflib.get_close_matches(name, settings.service_list, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            faults.append(f"{where('SERVICE_OPTIONS')}: {name!r} is not in SERVICE_LIST{hint}")
+            yield "SERVICE_OPTIONS", f"{name!r} is not in SERVICE_LIST{hint}"
         for other in options.get("requires", ()):
             if other not in settings.service_list:
-                faults.append(f"{where('SERVICE_OPTIONS')}: {name}: requires {other!r}, which is not in SERVICE_LIST")
+                yield "SERVICE_OPTIONS", f"{name}: requires {other!r}, which is not in SERVICE_LIST"
     cycle = _cycle({name: options.get("requires", ()) for name, options in settings.service_options.items()})
     if cycle:
-        faults.append(f"{where('SERVICE_OPTIONS')}: these services require each other: {' -> '.join(cycle)}")
-    for name in ("LOCK_FILE", "CONFIGURATION_NETWORK_INTERFACE_SERVER", "LOG_PATH"):
-        path = getattr(settings, name.lower())
-        if isinstance(path, Path) and not path.parent.is_dir():
-            faults.append(f"{where(name)}: there is no folder {path.parent}; make it with: mkdir -p {path.parent}")
-    for name in ("CONFIGURATION_NETWORK_INTERFACE_SERVER", "CONFIGURATION_NETWORK_INTERFACE"):
-        size = len(os.fsencode(getattr(settings, name.lower())))
-        if size > kinds.SOCKET_PATH_BYTES and (name in settings.lines or name.endswith("SERVER")):
-            limit = kinds.SOCKET_PATH_BYTES
-            faults.append(
-                f"{where(name)}: the path has {size} bytes and a UNIX socket takes {limit}; name a shorter one"
-            )
-    if len(settings.cluster_server_list) > 1:
-        faults.append(f"{where('CLUSTER_SERVER_LIST')}: this version joins no servers yet; expected at most one entry")
-    if settings.websocket_engine != "picows":
-        faults.append(f"{where('WEBSOCKET_ENGINE')}: this version has the engine 'picows' only")
-    if (settings.tls_certificate is None) != (settings.tls_key is None):
-        faults.append(f"{where('TLS_CERTIFICATE')}: TLS_CERTIFICATE and TLS_KEY go together; one of them is missing")
-    for name in ("TLS_CERTIFICATE", "TLS_KEY"):
-        path = getattr(settings, name.lower())
-        if path is not None and not os.access(path, os.R_OK):
-            faults.append(f"{where(name)}: {path} cannot be read")
-    if settings.static_folder is not None and not settings.static_folder.is_dir():
-        faults.append(f"{where('STATIC_FOLDER')}: there is no folder {settings.static_folder}")
-    return faults
+        yield "SERVICE_OPTIONS", f"these services require each other: {' -> '.join(cycle)}"
 
 
 def _cycle(graph: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -350,7 +356,7 @@ def _from_2015(values: dict[str, Any], where: Callable[[str], str], warnings: li
     return values
 
 
-def _lines(source: str) -> dict[str, int]:
+def _lines(source: bytes) -> dict[str, int]:
     """The line of the last assignment to each name."""
     lines: dict[str, int] = {}
     for node in ast.walk(ast.parse(source)):
@@ -385,5 +391,8 @@ def _plain(value: Any) -> Any:
 
 
 def _excerpt(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = object.__repr__(value)
     return text if len(text) <= 120 else text[:117] + "..."

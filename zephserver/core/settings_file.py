@@ -68,8 +68,8 @@ def refuse_untrusted(path: str) -> None:
         raise SettingsError(faults)
 
 
-def run_settings_file(path: str) -> tuple[dict[str, Any], str]:
-    """Run the file and return its names and its source text. Raises SettingsError with file:line.
+def run_settings_file(path: str) -> tuple[dict[str, Any], bytes]:
+    """Run the file and return its names and its source. Raises SettingsError with file:line.
 
     The folder of the file comes first on the module path while and after it runs, for services and tasks live there.
     """
@@ -96,7 +96,7 @@ def run_settings_file(path: str) -> tuple[dict[str, Any], str]:
             raise
         except BaseException as error:  # SystemExit too: a settings file that exits must not end the caller
             raise SettingsError([f"{path}:{_line_in(error, path)}: running it raised {error!r}"]) from error
-    return names, source.decode("utf-8-sig", "replace")
+    return names, source
 
 
 def interface_of(path: str) -> str:
@@ -104,6 +104,8 @@ def interface_of(path: str) -> str:
     names, _ = run_settings_file(path)
     server = names.get("CONFIGURATION_NETWORK_INTERFACE_SERVER", INTERFACE)
     interface = names.get("CONFIGURATION_NETWORK_INTERFACE", server)
+    if isinstance(interface, os.PathLike):
+        interface = os.fspath(interface)
     if not isinstance(interface, str) or not interface:
         raise SettingsError([f"{path}: CONFIGURATION_NETWORK_INTERFACE: expected the path of a UNIX socket, "
                              f"got {interface!r}"])  # fmt: skip
@@ -124,7 +126,8 @@ class _TimeLimit:
             if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
                 return
             signal.signal(signal.SIGALRM, self._too_long)
-            signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
+            # Again and again from then on: the file may catch the first.
+            signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT, 0.01)
             self._on = True
         except ValueError:  # not the main thread
             pass

@@ -21,6 +21,7 @@ T = TypeVar("T")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # sun_path of sockaddr_un is 108 bytes with the closing NUL on Linux, 104 on macOS.
 SOCKET_PATH_BYTES = 107
+LONGEST_TIME = 1e9  # seconds; a thread can wait for nine times that
 
 
 def a_level(value: object) -> str:
@@ -41,9 +42,8 @@ def a_text(value: object) -> str:
 
 def a_path(value: object) -> Path:
     """A path of a file; relative ones are taken from the folder of the settings file."""
-    if isinstance(value, Path):
-        return value
-    return Path(_expected(a_text, value, "the path of a file"))
+    text = str(value) if isinstance(value, Path) else value
+    return Path(_expected(a_text, text, "the path of a file"))
 
 
 def a_log_path(value: object) -> Path | str:
@@ -84,9 +84,9 @@ def a_count_or_zero(value: object) -> int:
 
 def seconds(value: object) -> float:
     """A time-out in seconds, more than 0."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LONGEST_TIME:
         return float(value)
-    raise ValueError("expected a number of seconds, more than 0")
+    raise ValueError("expected a number of seconds, more than 0 and at most a billion")
 
 
 def a_port(value: object) -> int:
@@ -194,7 +194,7 @@ def one_of(*words: str) -> Callable[[object], str]:
     def kind(value: object) -> str:
         if value in words:
             return str(value)
-        raise ValueError(f"expected {' or '.join(map(repr, words))}")
+        raise ValueError(f"expected {' or '.join(repr(str(word)) for word in words)}")
 
     return kind
 

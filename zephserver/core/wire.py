@@ -58,10 +58,10 @@ def parse_request(line: bytes) -> Call:
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the request is not JSON: {error}") from None
     command, args, id = request.get("command"), request.get("args", {}), request.get("id")
-    if not isinstance(command, str) or not isinstance(args, dict):
-        raise BadRequest('the request needs "command": text and may have "args": object')
     if not isinstance(id, (int, str, type(None))):
         raise BadRequest("the id of a request is a number or a text")
+    if not isinstance(command, str) or not isinstance(args, dict):
+        raise BadRequest('the request needs "command": text and may have "args": object', id)
     return Call(command=command, args=args, id=id)
 
 

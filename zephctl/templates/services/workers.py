@@ -18,11 +18,11 @@ class Counter(Service):
         self._disabled = threading.Event()
 
     def main(self):
-        self._disabled.clear()
         self.ready()
         while not self._disabled.wait(1.0):
             self.count += 1
             self.status(f"at {self.count}")
+        self._disabled.clear()  # so that it can be enabled again
 
     def disable(self):
         self._disabled.set()
@@ -41,9 +41,9 @@ class Reporter:
         self._disabled = threading.Event()
 
     def main(self):
-        self._disabled.clear()
         while not self._disabled.wait(10.0):
             log.info("the counter is at %s", get_service("workers/Counter").count)
+        self._disabled.clear()
 
     def disable(self):
         self._disabled.set()
