@@ -91,6 +91,10 @@ class CommandTable:
                     raise ValueError(f"command {name!r} of {type(owner).__name__} exists already; choose another name")
                 self._rows[name] = Command.of(name, getattr(owner, attribute), owner)
 
+    def remove_methods(self, owner: object) -> None:
+        """Take out the methods of a service."""
+        self._rows = {name: row for name, row in self._rows.items() if row.owner is not owner}
+
     def rows(self) -> list[Command]:
         """All commands by name."""
         return [self._rows[name] for name in sorted(self._rows)]

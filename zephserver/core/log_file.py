@@ -71,7 +71,7 @@ class LogFile:
         try:
             step()
         except (OSError, FileRefused) as error:
-            self._complain(error)
+            self._complain(str(error))
             return False
         return True
 
@@ -90,7 +90,7 @@ class LogFile:
             self.dropped = 0
         except OSError as error:
             self.dropped += len(batch)
-            self._complain(error)
+            self._complain(f"{self.path}: {error.strerror}; log lines are dropped")
 
     def _write_whole(self, data: bytes) -> None:
         """Write all of *data*; if only a part of it fits, take that part back and raise."""
@@ -118,11 +118,11 @@ class LogFile:
             os.unlink(self.path)
         self._reopen()
 
-    def _complain(self, error: OSError | FileRefused) -> None:
+    def _complain(self, text: str) -> None:
         now = time.monotonic()
         if now - self._complained >= 1.0:
             self._complained = now
             try:
-                print(f"zephserver: log {self.path}: {error}", file=sys.stderr, flush=True)
+                print(f"zephserver: {text}", file=sys.stderr, flush=True)
             except (OSError, ValueError):
                 pass

@@ -79,6 +79,7 @@ class Server:
         self._started = 0.0
         self._undo: list[Callable[[], object]] = []  # what close() has to take down, last first
         self._keeper: threading.Thread | None = None
+        self._advised: set[str] = set()  # names of 2015 that were warned about
         self.services = ServiceManager(
             self.bus,
             settings.service_list,
@@ -126,8 +127,10 @@ class Server:
 
         Raises StartFailed naming those that are not; the others run on, and stop() is still needed.
         """
-        if not self._undo:
+        if not self._undo and not self._is_stopping:
             self.open()
+        if self._is_stopping:
+            raise StartFailed(f"stopped while starting: {self.stop_reason}")
         self.cluster.start()
         faults = {name: str(error) for name, error in self.services.create_all_services().items() if error}
         faults |= {name: str(error) for name, error in self.services.enable_all_services().items() if error}
@@ -221,6 +224,10 @@ class Server:
             instance.server = self
         self.table.add_methods(instance)
 
+    def disown(self, instance: object) -> None:
+        """Forget a service that was deleted: its commands leave the table."""
+        self.table.remove_methods(instance)
+
     def reload(self) -> None:
         """What SIGHUP does: open the log file anew, and have every service that has a reload() call it."""
         self.log.reopen()
@@ -305,7 +312,8 @@ class Server:
         if name in self.services._services:
             return name
         advice = legacy.advice(name)
-        if advice is not None:
+        if advice is not None and name not in self._advised:
+            self._advised.add(name)
             self.bus.publish(SettingsWarned(text=f"get_service: {advice}"))
         return legacy.today(name)
 

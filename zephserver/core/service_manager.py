@@ -87,9 +87,7 @@ class ServiceManager:
         with self._runner.turn():
             if service.instance is None and service.state is not State.FAILED:
                 return False
-            self._runner.move(service, Trigger.DELETE)
-            service.instance, service.thread = None, None
-            service.run += 1
+            self._runner.forget(service)
             return True
 
     def enable_service(self, name: str) -> bool:
@@ -340,14 +338,16 @@ class ServiceManager:
                 service.error = str(error)
             raise
         with self._runner.turn():
-            if self._closing:
-                raise ServiceError(f"service {service.name} is not enabled: all services are being disabled")
             if not service.wanted or service.state in (State.STARTING, State.READY):
                 return False  # another thread was faster
-            if service.name not in self._order:
-                self._order.append(service.name)
-            self._runner.launch(service)
-            return True
+            if self._closing:
+                raise ServiceError(f"service {service.name} is not enabled: all services are being disabled")
+            if service.state.is_available:
+                if service.name not in self._order:
+                    self._order.append(service.name)
+                self._runner.launch(service)
+                return True
+        return self._enable(service, path, late=late)  # something else happened to it meanwhile: look again
 
     def _enable_late(self, service: ManagedService) -> None:
         """A service that was enabled while its constructor ran."""

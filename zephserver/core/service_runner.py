@@ -120,6 +120,14 @@ class ServiceRunner:
         self._bus.post(ServiceDied(name=service.name, error=_short(error), traceback=trace))
         self._lost(service)
 
+    def forget(self, service: ManagedService) -> None:
+        """Drop the instance; what its threads may still say is not heard any more. Under the lock."""
+        self.move(service, Trigger.DELETE)
+        if self._server is not None and service.instance is not None:
+            self._server.disown(service.instance)
+        service.instance, service.thread, service.asking = None, None, None
+        service.run += 1
+
     def launch(self, service: ManagedService) -> None:
         """Start a new life. Under the lock."""
         if service.state is not State.AVAILABLE:

@@ -90,9 +90,9 @@ def run_settings_file(path: str) -> tuple[dict[str, Any], bytes]:
     with _TimeLimit(path):
         try:
             exec(code, names)
-        except SettingsError:
-            raise
-        except KeyboardInterrupt:
+        except _StillRunning as error:
+            raise SettingsError([str(error)]) from None
+        except (SettingsError, KeyboardInterrupt):
             raise
         except BaseException as error:  # SystemExit too: a settings file that exits must not end the caller
             raise SettingsError([f"{path}:{_line_in(error, path)}: running it raised {error!r}"]) from error
@@ -126,8 +126,7 @@ class _TimeLimit:
             if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
                 return
             signal.signal(signal.SIGALRM, self._too_long)
-            # Again and again from then on: the file may catch the first.
-            signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT, 0.01)
+            signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
             self._on = True
         except ValueError:  # not the main thread
             pass
@@ -143,7 +142,11 @@ class _TimeLimit:
         while frame is not None and frame.f_code.co_filename != self._path:
             frame = frame.f_back
         line = frame.f_lineno if frame is not None else 1
-        raise SettingsError([f"{self._path}:{line}: still running after {TIME_LIMIT:g} s; does it loop?"])
+        raise _StillRunning(f"{self._path}:{line}: still running after {TIME_LIMIT:g} s; does it loop?")
+
+
+class _StillRunning(BaseException):
+    """Not an Exception: a file that loops may catch those."""
 
 
 def _line_in(error: BaseException, path: str) -> int:

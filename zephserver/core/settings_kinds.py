@@ -86,7 +86,7 @@ def seconds(value: object) -> float:
     """A time-out in seconds, more than 0."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LONGEST_TIME:
         return float(value)
-    raise ValueError("expected a number of seconds, more than 0 and at most a billion")
+    raise ValueError("expected a number of seconds, more than 0")
 
 
 def a_port(value: object) -> int:
