@@ -59,6 +59,11 @@ class App:
 
         return load_settings(self.settings_file)
 
+    def close(self) -> None:
+        """Close the connection to the server, if there is one."""
+        if "client" in self.__dict__:
+            self.client.close()
+
     def call(self, command: str, **args: Any) -> Any:
         """The answer of the running server."""
         return self.client.call(command, **args)

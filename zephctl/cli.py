@@ -13,7 +13,7 @@ import click
 
 from zephctl import app
 from zephctl.exits import ExitStatus, status_of
-from zephctl.output import closed_pipe
+from zephctl.output import JSON, Output, closed_pipe
 from zephserver.core.errors import ZephError
 from zephserver.version import __version__
 
@@ -106,7 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(result) if isinstance(result, int) else ExitStatus.DONE
     except click.ClickException as error:
-        error.show()
+        if _wants_json(argv if argv is not None else sys.argv[1:]):
+            Output("json").error("usage", error.format_message())
+        else:
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return ExitStatus.INTERRUPTED
@@ -119,3 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             print(f"zephctl: {error}", file=sys.stderr)
         return status_of(error.code)
+    finally:
+        for one in app.current:
+            one.close()
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Whether JSON was asked for, as far as one can tell from arguments that could not be read."""
+    pairs = zip(["", *argv], argv, strict=False)
+    return any((before in ("-o", "--output") and word in JSON) or word in _JSON_WORDS for before, word in pairs)
+
+
+_JSON_WORDS = {f"{option}{mode}" for option in ("-o", "--output=") for mode in JSON}

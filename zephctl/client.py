@@ -10,6 +10,8 @@ from typing import Any
 from zephctl.scripts import control_error
 from zephserver.core.errors import CommandFailed, ControlError, ControlUnreachable
 
+FOR_EVER = float("inf")
+
 
 class ControlClient:
     """One connection to the control socket at *path*. `timeout` is how long the server may say nothing, in seconds."""
@@ -29,9 +31,9 @@ class ControlClient:
                 return value
         raise ControlUnreachable(f"the server on {self.path} went away before it answered")
 
-    def stream(self, command: str, **args: Any) -> Iterator[Any]:
-        """The notices of a command that streams, as they come, for as long as the server sends any."""
-        for kind, value in self._ask(command, args, None):
+    def stream(self, command: str, timeout: float = FOR_EVER, **args: Any) -> Iterator[Any]:
+        """The notices of a command that streams, as they come. It may be silent for as long as it likes."""
+        for kind, value in self._ask(command, args, timeout):
             if kind == "notice":
                 yield value
 
@@ -48,9 +50,12 @@ class ControlClient:
         try:
             connection = self._connect()
             if timeout is not None:
-                connection.settimeout(timeout)
+                connection.settimeout(timeout if timeout != FOR_EVER else None)
             connection.sendall(request)
             while (line := self._line(connection)) is not None:
+                if line.startswith(b"error: "):  # what a server says that could not even read the request
+                    _, code, message = line.decode("utf-8", "replace").split(": ", 2)
+                    raise CommandFailed(code, message)
                 answer = json.loads(line)
                 if "notice" in answer:
                     yield "notice", answer["notice"]
@@ -61,8 +66,8 @@ class ControlClient:
                     raise CommandFailed(answer["error"]["code"], answer["error"]["message"])
         except OSError as error:
             self.close()
-            raise control_error(self.path, error) from None
-        except (ValueError, KeyError, TypeError) as error:
+            raise control_error(self.path, error, "zephctl start") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             self.close()
             raise ControlError(f"what listens on {self.path} is not a zephserver: {error!r}") from None
 

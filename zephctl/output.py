@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from zephserver.core.text import escape
 
 SCHEMA = 1
-MODES = ("table", "plain", "json", "jsonl", "name")
+JSON = ("json", "jsonl")
+MODES = ("table", "plain", *JSON, "name")
 # How a state is shown: the word stays readable without the colour.
 STYLES = {
     "ready": "green", "running": "green", "available": "dim", "declared": "dim", "dead": "red", "failed": "bold red",
@@ -44,18 +44,18 @@ class Output:
     @property
     def is_json(self) -> bool:
         """Whether stdout is for programs that read JSON."""
-        return self.mode in ("json", "jsonl")
+        return self.mode in JSON
 
     def rows(self, key: str, rows: Sequence[dict[str, Any]], columns: Sequence[str], name: str = "name") -> None:
         """A list of records. JSON has every field under *key*; a table and plain lines have the *columns*."""
         if self.mode == "json":
-            self._line(_dump({"schema": SCHEMA, key: list(rows)}))
+            self._json({"schema": SCHEMA, key: list(rows)})
         elif self.mode == "jsonl":
             for row in rows:
-                self._line(_dump(row))
+                self._json(row)
         elif self.mode == "name":
             for row in rows:
-                self._line(str(row[name]))
+                self._line(escape(str(row[name])))
         elif self.mode == "plain":
             for row in rows:
                 self._line("\t".join(_cell(row.get(column)) for column in columns))
@@ -67,9 +67,9 @@ class Output:
     def record(self, record: dict[str, Any], columns: Sequence[str] | None = None, name: str = "name") -> None:
         """One record. JSON has every field beside the schema; people get the *columns*, one a line."""
         if self.mode == "json":
-            self._line(_dump({"schema": SCHEMA, **record}))
+            self._json({"schema": SCHEMA, **record})
         elif self.mode == "jsonl":
-            self._line(_dump(record))
+            self._json(record)
         elif self.mode == "name":
             self._line(_cell(record.get(name)))
         else:
@@ -83,33 +83,39 @@ class Output:
     def item(self, item: dict[str, Any], text: str, level: str = "") -> None:
         """One item of a stream, written at once: a JSON line in both JSON modes, its text otherwise."""
         if self.is_json:
-            self._line(_dump(item))
+            self._json(item)
         elif level and self._is_colored(self.stdout):
-            self._console().print(text, style=STYLES.get(level, ""), highlight=False, markup=False, soft_wrap=True)
+            from rich.text import Text
+
+            self._render(Text("\n".join(map(escape, text.split("\n"))), style=STYLES.get(level, "")), soft_wrap=True)
         else:
-            self._line(text)
+            self.text(text)
         self.stdout.flush()
 
     def text(self, text: str) -> None:
-        """Text that is the answer itself."""
-        self._line(text)
+        """Text that is the answer itself; its lines and tabs stay, other control characters are escaped."""
+        for line in text.split("\n"):
+            self._line("\t".join(map(escape, line.split("\t"))))
 
     def say(self, text: str) -> None:
         """A word to the person, on stderr; not with --quiet."""
         if not self.quiet:
-            print(text, file=self.stderr)
+            print(_writable(escape(text), self.stderr), file=self.stderr)
 
     def error(self, code: str, message: str) -> None:
         """What went wrong: on stderr, and in JSON where JSON was asked for."""
         if self.is_json:
-            print(_dump({"schema": SCHEMA, "error": {"code": code, "message": message}}), file=self.stderr)
+            error = {"schema": SCHEMA, "error": {"code": code, "message": message}}
+            print(_dump(error, self.stderr), file=self.stderr)
             return
-        for line in message.splitlines():
-            print(f"zephctl: {line}", file=self.stderr)
+        for line in message.split("\n") if message else [code]:
+            print(_writable(f"zephctl: {escape(line)}", self.stderr), file=self.stderr)
 
     def _line(self, line: str) -> None:
-        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
-        print(line.encode(encoding, "backslashreplace").decode(encoding), file=self.stdout)
+        print(_writable(line, self.stdout), file=self.stdout)
+
+    def _json(self, value: object) -> None:
+        print(_dump(value, self.stdout), file=self.stdout)
 
     def _is_colored(self, stream: IO[str]) -> bool:
         if self._color != "auto":
@@ -118,11 +124,12 @@ class Output:
             return False
         return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
-    def _console(self) -> Console:
+    def _render(self, what: Any, *, soft_wrap: bool = False) -> None:
+        """Draw with rich, as wide as the terminal, and write it as far as the encoding can."""
         from rich.console import Console
 
         colored = self._is_colored(self.stdout)
-        return Console(
+        console = Console(
             file=self.stdout,
             force_terminal=colored or None,
             no_color=not colored,
@@ -131,6 +138,10 @@ class Output:
             emoji=False,
             markup=False,
         )
+        with console.capture() as drawn:
+            console.print(what, soft_wrap=soft_wrap)
+        for line in drawn.get().splitlines():
+            self._line(line.rstrip())
 
     def _table(self, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
         from rich.box import SIMPLE_HEAD, Box
@@ -142,9 +153,9 @@ class Output:
         for column in columns:
             table.add_column(column.upper(), overflow="fold", justify="right" if _is_number(rows, column) else "left")
         for row in rows:
-            cells = [_cell(row.get(column)) for column in columns]
+            cells = [_writable(_cell(row.get(column)), self.stdout) for column in columns]
             table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-        self._console().print(table)
+        self._render(table)
 
     def _grid(self, record: dict[str, Any]) -> None:
         from rich.table import Table
@@ -154,9 +165,11 @@ class Output:
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
         for key, value in record.items():
-            text = value.rstrip() if isinstance(value, str) and "\n" in value else _cell(value)
+            is_long = isinstance(value, str) and "\n" in value
+            text = "\n".join(map(escape, value.rstrip().split("\n"))) if is_long else _cell(value)
+            text = _writable(text, self.stdout)
             table.add_row(key.replace("_", " "), Text(text, style=STYLES.get(text, "")))
-        self._console().print(table)
+        self._render(table)
 
 
 def closed_pipe() -> None:
@@ -173,17 +186,21 @@ def span(seconds: float) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value == "":
+    """The value on one line, harmless to a terminal."""
+    if value is None or (not value and isinstance(value, (str, list, tuple, dict))):
         return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{_cell(number)} {name}" for name, number in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_cell(part) for part in value) or "-"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value).replace("\t", " ").replace("\n", " ")
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.3f}".rstrip("0").rstrip(".")
+        case dict() if all(isinstance(number, int) for number in value.values()):
+            return ", ".join(f"{number} {escape(str(name))}" for name, number in value.items())
+        case dict():
+            return escape(json.dumps(value, default=str, ensure_ascii=False))
+        case list() | tuple():
+            return ", ".join(_cell(part) for part in value)
+    return escape(str(value).replace("\t", " ").replace("\n", " "))
 
 
 def _is_number(rows: Iterable[dict[str, Any]], column: str) -> bool:
@@ -191,5 +208,15 @@ def _is_number(rows: Iterable[dict[str, Any]], column: str) -> bool:
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)
+def _dump(value: object, stream: IO[str]) -> str:
+    """JSON on one line, as it stands or, where the encoding or a terminal could not bear that, in ASCII."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    if _writable(text, stream) == text == escape(text):
+        return text
+    return json.dumps(value, default=str)
+
+
+def _writable(text: str, stream: IO[str]) -> str:
+    """The text with what the stream's encoding does not have written as \\xNN."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

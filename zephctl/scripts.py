@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import sys
 
 from zephctl.exits import ExitStatus, status_of
@@ -93,7 +94,7 @@ def start_daemon(settings: Settings) -> str:
     """
     if settings.log_path == "-":
         raise SettingsError(
-            ["LOG_PATH is '-' (stderr), which a daemon does not have; name a file, or leave out --daemon"]
+            ["LOG_PATH is '-' (stderr), which a daemon does not have; name a file, or run it in the foreground"]
         )
     ours, theirs = os.pipe()
     child = os.fork()  # before any thread exists in this process
@@ -126,7 +127,7 @@ def ready_line(server: Server) -> str:
     return f"zephserver is ready: pid {os.getpid()}{where}, log {server.settings.log_path}"
 
 
-def talk(path: str, words: list[str], timeout: float = PATIENCE) -> Iterator[str]:
+def talk(path: str, words: list[str], timeout: float = PATIENCE, start: str = "zephserver-start") -> Iterator[str]:
     """Send the words on the control socket; the lines of the answer as they come. Raises ControlError."""
     line = " ".join(_quoted(word) for word in words)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -142,25 +143,35 @@ def talk(path: str, words: list[str], timeout: float = PATIENCE) -> Iterator[str
             if buffer:
                 yield buffer.decode("utf-8", "replace")
         except OSError as error:
-            raise control_error(path, error) from None
+            raise control_error(path, error, start) from None
 
 
-def control_error(path: str, error: OSError) -> ZephError:
-    """What an OSError on the control socket means."""
+def control_error(path: str, error: OSError, start: str = "zephserver-start") -> ZephError:
+    """What an OSError on the control socket means; *start* is the command that starts a server."""
     if isinstance(error, PermissionError):
         return ControlDenied(f"the control socket {path} belongs to another user; use sudo -u OWNER")
     if isinstance(error, TimeoutError):
         return NoAnswer(f"the server on {path} gave no answer in time; see its log")
+    if isinstance(error, ConnectionRefusedError) and not is_socket(path):
+        return ControlUnreachable(f"{path} is not a socket; name the control socket of a server")
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-        stale = " (the file is a dead server's; the next start removes it)" if os.path.exists(path) else ""
-        return ControlUnreachable(f"no server listens on {path}{stale}; start one with: zephserver-start")
+        stale = " (the file is a dead server's; the next start removes it)" if is_socket(path) else ""
+        return ControlUnreachable(f"no server listens on {path}{stale}; start one with: {start}")
     return ControlUnreachable(f"no server can be reached on {path}: {error.strerror or error}")
+
+
+def is_socket(path: str) -> bool:
+    """Whether there is a socket at *path*."""
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _program(name: str, help: str, flags: dict[str, str], body: Callable[[dict[str, str], list[str]], int]) -> int:
     """Read the arguments, run *body*, and turn its errors into one line and an exit status."""
     try:
-        options, words = _arguments(sys.argv[1:], flags)
+        options, words = _arguments(sys.argv[1:], flags, help)
         if "help" in options:
             print(help, end="")
             return ExitStatus.DONE
@@ -188,7 +199,7 @@ class _Usage(Exception):
     """The arguments are wrong."""
 
 
-def _arguments(argv: list[str], flags: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+def _arguments(argv: list[str], flags: dict[str, str], help: str = COMMAND_HELP) -> tuple[dict[str, str], list[str]]:
     """Options before the first word, and the words."""
     options: dict[str, str] = {}
     rest = list(argv)
@@ -203,7 +214,7 @@ def _arguments(argv: list[str], flags: dict[str, str]) -> tuple[dict[str, str], 
             options["version"] = ""
         elif option in flags:
             options[flags[option]] = ""
-        elif name in ("--settings", "--folder", "--interface"):
+        elif name in ("--settings", "--folder") or (name == "--interface" and name in help):
             if not equals:
                 if not rest:
                     raise _Usage(f"{name} needs a value")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zephctl.app import App, common_options
+from zephctl.app import TIMEOUT, App, common_options
 from zephctl.exits import ExitStatus
 from zephctl.scripts import talk
 from zephserver.core.errors import CommandFailed
@@ -21,7 +21,7 @@ def cli(app: App, words: tuple[str, ...]) -> int:
       zephctl command mine.flush
       zephctl command services show Router
     """
-    for line in talk(app.interface, list(words)):
+    for line in talk(app.interface, list(words), app.timeout or TIMEOUT, "zephctl start"):
         if line.startswith("error: "):
             _, code, message = line.split(": ", 2)
             raise CommandFailed(code, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -33,9 +34,13 @@ def cli(app: App, template: str, target: str | None) -> int:
     folder = Path(target or template).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ZephError(f"{folder} exists and is not empty; name another folder")
-    _copy(resources.files("zephctl") / "templates" / template, folder)
+    try:
+        _copy(resources.files("zephctl") / "templates" / template, folder)
+    except OSError as error:
+        raise ZephError(f"{folder} cannot be made: {error.strerror}") from None
     app.output.say(f"made {folder}: {TEMPLATES[template]}")
-    app.output.say(f"next: cd {os.path.relpath(folder)} && zephctl start")
+    there = os.path.relpath(folder)
+    app.output.say("next: zephctl start" if there == "." else f"next: cd {shlex.quote(there)} && zephctl start")
     if app.output.is_json:
         app.output.record({"folder": str(folder), "template": template})
     return ExitStatus.DONE

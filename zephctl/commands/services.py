@@ -115,7 +115,7 @@ def stack(app: App, name: str) -> int:
     """
     text = app.call("services.stack", name=name)
     if app.output.is_json:
-        app.output.record({"name": name, "stack": text})
+        app.output.record({"name": app.call("services.show", name=name)["name"], "stack": text})
     else:
         app.output.text(text.rstrip())
     return ExitStatus.DONE
@@ -130,7 +130,8 @@ def wait(app: App, name: str) -> int:
     \b
       zephctl services wait Router --timeout 10
     """
-    app.call("services.wait", name=name, within=app.timeout or 30.0)
+    within = app.timeout or 30.0
+    app.client.call("services.wait", timeout=within + 5, name=name, within=within)
     return ExitStatus.DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from zephctl.app import App, common_options
 from zephctl.exits import ExitStatus
 from zephctl.output import span
+from zephctl.scripts import is_socket
 from zephserver.core.errors import ControlUnreachable
 
 # What stands in every answer, also when no service tells it: docs/reference/json.md.
@@ -30,14 +30,14 @@ def cli(app: App) -> int:
     try:
         status = app.call("status")
     except ControlUnreachable:
-        stale = os.path.exists(app.interface)
+        stale = is_socket(app.interface)
         status = {"running": False, "ready": False, "stale": stale, "interface": app.interface}
         if app.output.is_json:
             app.output.record(status)
         else:
             app.output.say(f"not running: no server listens on {app.interface}; start one with: zephctl start")
-        if stale:
-            app.output.say("a server ended without stopping; the next start recovers by itself")
+            if stale:
+                app.output.say("a server ended without stopping; the next start recovers by itself")
         return ExitStatus.NOT_RUNNING
     status = {**DEFAULTS, **status}
     first = ["running", "ready", "pid", "uptime", "version", "port", "services", "connections", "rooms"]

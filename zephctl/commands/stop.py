@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from zephctl.app import App, common_options
+from zephctl.app import TIMEOUT, App, common_options
 from zephctl.exits import ExitStatus
+from zephserver.core.errors import ZephError
 
 
 @click.command()
@@ -21,11 +22,10 @@ def cli(app: App) -> int:
 
 
 def stop(app: App) -> int:
-    """Stop the server; FAILED when it did not stop cleanly."""
-    words = list(app.client.stream("stop"))
+    """Stop the server. Raises ZephError when it did not stop cleanly."""
+    words = list(app.client.stream("stop", timeout=app.timeout or TIMEOUT))
     app.client.close()
-    if words[-1:] == ["stopped"]:
-        app.output.say("stopped")
-        return ExitStatus.DONE
-    app.output.say("the server ended without stopping cleanly; its log says why: zephctl tail-log")
-    return ExitStatus.FAILED
+    if words[-1:] != ["stopped"]:
+        raise ZephError("the server ended without stopping cleanly; its log says why: zephctl tail-log")
+    app.output.say("stopped")
+    return ExitStatus.DONE

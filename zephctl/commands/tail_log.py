@@ -10,7 +10,7 @@ import click
 
 from zephctl.app import App, common_options
 from zephctl.exits import ExitStatus
-from zephserver.core.errors import ControlUnreachable
+from zephserver.core.errors import ControlUnreachable, ZephError
 
 PAUSE = 0.25  # seconds between two attempts to reach a server that went away
 
@@ -62,12 +62,14 @@ def _show(app: App, line: dict[str, Any]) -> None:
 def _from_file(app: App, lines: int) -> int:
     """The end of the file, when no server runs."""
     path = app.load_settings().log_path
-    app.output.say(f"no server runs; these are the last lines of {path}")
+    if path == "-":
+        raise ZephError("no server runs, and LOG_PATH is '-' (stderr): there is no file to read")
     try:
         with open(path, encoding="utf-8", errors="backslashreplace") as file:
-            for line in deque(file, maxlen=lines):
-                app.output.item({"text": line.rstrip("\n")}, line.rstrip("\n"))
+            found = deque(file, maxlen=lines)
     except OSError as error:
-        app.output.say(f"it cannot be read: {error.strerror}")
-        return ExitStatus.FAILED
+        raise ZephError(f"{path} cannot be read: {error.strerror}") from None
+    app.output.say(f"no server runs; these are the last lines of {path}")
+    for line in found:
+        app.output.item({"text": line.rstrip("\n")}, line.rstrip("\n"))
     return ExitStatus.DONE

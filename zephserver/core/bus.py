@@ -93,6 +93,11 @@ class EventBus:
             self._wanted = {}
         return subscription
 
+    def forget_answers(self) -> None:
+        """What readers want has changed."""
+        with self._lock:
+            self._wanted = {}
+
     def drop(self, subscription: Subscription) -> None:
         """Stop calling this reader."""
         with self._lock:
@@ -116,6 +121,11 @@ class Subscription:
         """Call the reader if it takes this kind."""
         if self.takes(type(event)):
             self.reader(event)
+
+    def set_floor(self, floor: int) -> None:
+        """Change the least level that the reader wants."""
+        self.floor = floor
+        self._bus.forget_answers()
 
     def close(self) -> None:
         """Take no more events."""

@@ -87,7 +87,7 @@ class ControlServer:
             if client.waiting_since is not None:
                 client.shut()
         for client in clients:
-            if client.thread is not threading.current_thread():
+            if client.thread is not None and client.thread is not threading.current_thread():
                 client.thread.join(max(0.0, end - time.monotonic()))
             client.shut()
 
@@ -221,7 +221,7 @@ class _Client:
     def __init__(self, connection: socket.socket, uid: int | None) -> None:
         self.connection, self.uid = connection, uid
         self.waiting_since: float | None = time.monotonic()  # None while a request is being served
-        self.thread = threading.current_thread()
+        self.thread: threading.Thread | None = None
         self._buffer = b""
         self._timeout = 0.0
         self._is_shut = False

@@ -9,6 +9,7 @@ from typing import Any
 from zephserver.core.command_table import command
 from zephserver.core.errors import BadRequest, NoAnswer, ZephError
 from zephserver.core.events import Event
+from zephserver.core.logs import Line
 from zephserver.core.server import Server
 from zephserver.core.settings_kinds import LEVELS, a_level
 
@@ -142,40 +143,52 @@ def tail_log(
 ) -> Iterator[dict[str, Any] | None]:
     """The last lines of the log; with FOLLOW what comes too. CURSOR resumes where an earlier answer ended."""
     journal, boot = server.log.journal, server.log.boot
-    lowest = _severity(level)
-    wanted = full_name(server, service) if service in _short_names(server) else service
-    seen, lost_run = journal.tail(lines), False
+    lowest = LEVELS.index(_level(level))
+    service = full_name(server, service) if service in _short_names(server) else service
+
+    def shown(line: Line) -> bool:
+        return LEVELS.index(line.level) >= lowest and service in ("", line.service)
+
+    seen = 0
     if cursor:
         run, _, number = cursor.partition(":")
         if not number.isdigit():
             raise BadRequest(f"a cursor looks like {boot}:{journal.last}, got {cursor!r}")
-        lost_run = run != boot
-        seen = 0 if lost_run else int(number)
-    if lost_run:
-        yield {"lost": None, "text": "the server was started anew since; its log so far follows"}
+        if run == boot:
+            seen = int(number)
+        else:
+            yield {"lost": None, "text": "the server was started anew since; its log so far follows"}
+    else:
+        past, _ = journal.after(0)
+        seen = past[-1].seq if past else 0
+        for line in [line for line in past if shown(line)][-lines:] if lines else ():
+            yield _row(line, boot)
     while True:
         news, lost = journal.after(seen, PULSE if follow else 0.0)
         if lost:
             yield {"lost": lost, "text": f"{lost} lines are not kept in memory any more; the log file has them"}
         for line in news:
             seen = line.seq
-            if _severity(line.level) >= lowest and (not wanted or line.service == wanted):
-                yield line.as_dict() | {"cursor": f"{boot}:{line.seq}", "text": line.as_text()}
-        if not follow or (not news and journal.closed):
+            if shown(line):
+                yield _row(line, boot)
+        if not news and (journal.closed or not follow):
             return
         if not news:
             yield None
 
 
+def _row(line: Line, boot: str) -> dict[str, Any]:
+    return line.as_dict() | {"cursor": f"{boot}:{line.seq}", "text": line.as_text()}
+
+
 @command("log.level")
 def log_level(server: Server, level: str = "", service: str = "") -> dict[str, str]:
     """Show the log levels, or set one: of the server, or of one service."""
+    service = full_name(server, service) if service else ""
     if level:
-        try:
-            level = a_level(level)
-        except ValueError as error:
-            raise BadRequest(f"{error}, got {level!r}") from None
-        server.set_log_level(level, full_name(server, service) if service else "")
+        server.set_log_level(_level(level), service)
+    elif service:
+        return {service: server.log.level(service)}
     return {name or "server": level for name, level in server.log.levels().items()}
 
 
@@ -226,8 +239,11 @@ def _after(server: Server, name: str, changed: bool, wait: bool) -> dict[str, An
     return server.services.details(name) | {"changed": changed}
 
 
-def _severity(level: str) -> int:
-    return LEVELS.index(level.upper()) if level.upper() in LEVELS else 0
+def _level(level: str) -> str:
+    try:
+        return a_level(level)
+    except ValueError as error:
+        raise BadRequest(f"{error}, got {level!r}") from None
 
 
 def _take(event: Event) -> None:

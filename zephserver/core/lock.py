@@ -49,7 +49,7 @@ class Lock:
 
     def heal(self) -> bool:
         """Put the file back if somebody deleted it; True if it had to. The first lock stays held as well."""
-        if is_same_file(self._descriptors[-1], self.path):
+        if not self._descriptors or is_same_file(self._descriptors[-1], self.path):
             return False
         again = Lock(self.path)
         again.acquire()

@@ -20,15 +20,11 @@ from zephserver.core.clock import Clock, SystemClock
 from zephserver.core.events import Event
 from zephserver.core.journal import Journal
 from zephserver.core.log_file import LogFile
+from zephserver.core.text import escape
 
 KEPT = 5_000  # lines in memory, for tail-log and for a disk that is slow
 LONGEST = 16_384  # characters of a line; a log is no place for a payload
 
-# One event is one line: what could end a line, hide it, or speak to a terminal is written as \\x1b, \\u2028 and so on.
-_UNPRINTABLE = {
-    code: (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
-    for code in [*range(32), 0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-} | {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
 _SECRETS = re.compile(r"(?i)\b(\w*(?:password|passwd|secret|token|session_?id|authorization|cookie)[\"']?\s*[=:]\s*)"
                       r"(?:bearer\s+|basic\s+)?(\"[^\"]*\"|'[^']*'|[^\s,;&}]+)")  # fmt: skip
 
@@ -59,11 +55,6 @@ class Line:
             if value := getattr(self, name):
                 row[name] = value
         return row
-
-
-def escape(text: str) -> str:
-    """The text on one line, harmless to a terminal."""
-    return text.translate(_UNPRINTABLE).encode("utf-8", "backslashreplace").decode()
 
 
 class Log:
@@ -98,7 +89,7 @@ class Log:
     def start(self) -> None:
         """Start the writer and read the bus."""
         self._thread.start()
-        self._subscribe()
+        self._subscription = self._bus.subscribe(self._on_event, floor=self.floor)
 
     def close(self) -> None:
         """Write what is still to be written, at most for two seconds, and close the file."""
@@ -146,7 +137,8 @@ class Log:
         else:
             self._level = level
             self._levels.clear()
-        self._subscribe()
+        if self._subscription is not None:
+            self._subscription.set_floor(self.floor)
 
     @property
     def floor(self) -> int:
@@ -166,11 +158,6 @@ class Log:
         if self._hidden is not None:
             text = self._hidden.sub("***", text)
         return _SECRETS.sub(r"\1***", text)
-
-    def _subscribe(self) -> None:
-        if self._subscription is not None:
-            self._subscription.close()
-        self._subscription = self._bus.subscribe(self._on_event, floor=self.floor)
 
     def _on_event(self, event: Event) -> None:
         fields = {k: v for k, v in event.as_dict().items() if k not in ("text", "traceback", "seq", "at")}

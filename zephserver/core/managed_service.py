@@ -78,6 +78,10 @@ class ManagedService:
         self.deaths = [death for death in self.deaths if now - death < period] + [now]
         self.deaths_in_a_row = 1 if now - self.started >= period else self.deaths_in_a_row + 1
 
+    def threads(self) -> list[threading.Thread]:
+        """The threads of this life: of main(), and of disable() if it was called."""
+        return [thread for thread in (self.thread, self.asking) if thread is not None]
+
     def stack(self) -> str:
         """Where the thread of the service is right now, innermost call last; '' when it has none."""
         thread = self.thread

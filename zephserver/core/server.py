@@ -79,6 +79,7 @@ class Server:
         self._started = 0.0
         self._undo: list[Callable[[], object]] = []  # what close() has to take down, last first
         self._keeper: threading.Thread | None = None
+        self._troubles: set[str] = set()  # what the guard could not put back, told once
         self._advised: set[str] = set()  # names of 2015 that were warned about
         self.services = ServiceManager(
             self.bus,
@@ -133,7 +134,7 @@ class Server:
             raise StartFailed(f"stopped while starting: {self.stop_reason}")
         self.cluster.start()
         faults = {name: str(error) for name, error in self.services.create_all_services().items() if error}
-        faults |= {name: str(error) for name, error in self.services.enable_all_services().items() if error}
+        faults = {name: str(error) for name, error in self.services.enable_all_services().items() if error} | faults
         if not self._is_stopping:
             late = self.services.wait_ready(timeout=self.settings.start_timeout + 1)
             faults |= {name: f"service {name}: {why}" for name, why in late.items() if name not in faults}
@@ -295,15 +296,16 @@ class Server:
             self._kick.wait(pause if deadline is None else max(0.0, min(pause, deadline - now)))
 
     def _guard(self) -> None:
-        try:
-            if self.lock.heal():
-                self.bus.publish(Recovered(what=f"the lock {self.lock.path} had been deleted and is there again"))
-            if self.control.heal():
-                self.bus.publish(
-                    Recovered(what=f"the control socket {self.control.path} had been deleted, listening anew")
-                )
-        except (ZephError, OSError) as error:
-            self.log.write("ERROR", f"the lock or the control socket is gone and cannot be put back: {error}")
+        """Put back what somebody deleted. Thread of the keeper."""
+        for part, what in ((self.lock, "lock"), (self.control, "control socket")):
+            try:
+                if part.heal():
+                    self.bus.publish(Recovered(what=f"the {what} {part.path} had been deleted and is there again"))
+                self._troubles.discard(what)
+            except (ZephError, OSError) as error:
+                if what not in self._troubles:
+                    self._troubles.add(what)
+                    self.log.write("ERROR", f"the {what} {part.path} is gone and cannot be put back: {error}")
 
     def _essential_failed(self, name: str) -> None:
         self.request_stop(f"essential service {name} is lost", exit_status=1)

@@ -87,8 +87,10 @@ class ServiceManager:
         with self._runner.turn():
             if service.instance is None and service.state is not State.FAILED:
                 return False
-            self._runner.forget(service)
-            return True
+            if not service.state.is_enabled:
+                self._runner.forget(service)
+                return True
+        return self.delete_service(name)  # somebody has enabled it meanwhile
 
     def enable_service(self, name: str) -> bool:
         """Start the thread of the service, after constructing it and enabling what it requires, if need be.
@@ -117,10 +119,11 @@ class ServiceManager:
                 limit = service.options.stop_timeout if timeout is None else min(timeout, service.options.stop_timeout)
                 self._runner.move(service, Trigger.DISABLE, deadline=self._clock.monotonic() + limit)
                 self._runner.ask_to_stop(service)
+            threads = service.threads()
         self._runner.wait_while(service, State.STOPPING, service.options.stop_timeout)
         if service.state is State.STUCK:
             raise ServiceStuck(service.name, service.error or "its thread still runs")
-        self._runner.settle(service)
+        self._runner.settle(threads)
         return True
 
     def restart_service(self, name: str) -> bool:
@@ -313,8 +316,9 @@ class ServiceManager:
             cycle = " -> ".join([*path[path.index(service.name) :], service.name])
             raise ServiceFailed(service.name, f"the services require each other: {cycle}")
         if service.state is State.STOPPING:  # somebody is just disabling it: that comes first
+            threads = service.threads()
             self._runner.wait_while(service, State.STOPPING, service.options.stop_timeout)
-            self._runner.settle(service)
+            self._runner.settle(threads)
         with self._runner.turn():
             if late and not service.wanted:
                 return False  # disabled meanwhile

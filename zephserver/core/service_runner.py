@@ -126,6 +126,7 @@ class ServiceRunner:
         if self._server is not None and service.instance is not None:
             self._server.disown(service.instance)
         service.instance, service.thread, service.asking = None, None, None
+        service.deaths, service.deaths_in_a_row = [], 0
         service.run += 1
 
     def launch(self, service: ManagedService) -> None:
@@ -212,10 +213,10 @@ class ServiceRunner:
 
         service.asking = runtime.spawn(f"disable:{service.name}", ask, self._server, service=service.name)
 
-    def settle(self, service: ManagedService) -> None:
+    def settle(self, threads: list[threading.Thread]) -> None:
         """After the end of a life: wait for the last moments of its threads, at most a second each."""
-        for thread in (service.thread, service.asking):
-            if thread is not None and thread is not threading.current_thread():
+        for thread in threads:
+            if thread is not threading.current_thread():
                 thread.join(1.0)
 
     def due(self, service: ManagedService) -> None:

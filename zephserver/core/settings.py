@@ -216,7 +216,7 @@ def make_settings(
     Relative paths are taken from *folder*. Raises SettingsError with every fault at once.
     """
     folder = Path(folder).absolute()
-    lines = lines or {}
+    lines = dict(lines or {})
     faults: list[str] = []
     faulty: set[str] = set()
     warnings: list[str] = []
@@ -227,6 +227,7 @@ def make_settings(
         return f"{file}:{lines[name]}: {name}" if name in lines else f"{file}: {name}"
 
     values = _from_2015(dict(values), where, warnings)
+    lines |= {new: lines[old] for old, new in legacy.SETTINGS.items() if old in lines and new not in lines}
     known = {line.name.upper(): line for line in page()}
     parsed: dict[str, Any] = {}
     for name, line in known.items():

@@ -1,0 +1,67 @@
+"""Every event writes itself as one line of English and as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+import pytest
+
+from zephserver.core import events
+from zephserver.core.events import Event
+from zephserver.core.lifecycle import State
+
+EXAMPLES: list[tuple[Event, str]] = [
+    (events.ServerStarted(version="1", pid=7), "zephserver 1 started, pid 7"),
+    (events.ServerReady(seconds=1.234, services=4), "ready: 4 services in 1.23 s"),
+    (events.ServerStopping(reason="signal SIGTERM"), "stopping: signal SIGTERM"),
+    (events.ServerStopped(seconds=0.5, clean=True), "stopped in 0.50 s"),
+    (events.ServerStopped(seconds=0.5, clean=False), "stopped in 0.50 s, not cleanly: a service is stuck"),
+    (events.Recovered(what="x"), "recovered: x"),
+    (events.SettingsWarned(text="careful"), "careful"),
+    (events.ServiceChanged(name="a/B", old=State.STARTING, new=State.READY), "service a/B went from starting to ready"),
+    (
+        events.ServiceChanged(name="a/B", old=State.READY, new=State.DEAD, error="no"),
+        "service a/B went from ready to dead: no",
+    ),
+    (events.ServiceDied(name="a/B", error="no", traceback="..."), "service a/B died: no"),
+    (events.ServiceOverran(name="a", doing="stopping", seconds=9.0), "service a has not finished stopping after 9 s"),
+    (events.CommandServed(command="x", uid=1, seconds=0.1), "command x from uid 1"),
+    (events.CommandServed(command="x", uid=1, seconds=0.1, error="busy"), "command x from uid 1 refused: busy"),
+    (events.ControlRefused(uid=1, pid=2, why="another user"), "control client refused (uid 1, pid 2): another user"),
+    (events.ReaderDropped(reader="r", error="e"), "reader r of the events raised and was let go: e"),
+    (events.SubscriberFailed(event="x", error="e"), "a subscriber of cluster event 'x' raised e"),
+]  # fmt: skip
+KINDS = [
+    kind for kind in vars(events).values() if inspect.isclass(kind) and issubclass(kind, Event) and kind is not Event
+]
+
+
+@pytest.mark.parametrize(("event", "text"), EXAMPLES)
+def test_an_event_writes_itself_as_one_line(event: Event, text: str) -> None:
+    assert str(event) == text
+
+
+@pytest.mark.parametrize("event", [event for event, _ in EXAMPLES])
+def test_an_event_holds_plain_values(event: Event) -> None:
+    row: dict[str, Any] = event.as_dict()
+
+    assert json.loads(json.dumps(row)) == row
+    assert (row["kind"], row["text"], row["seq"]) == (type(event).__name__, str(event), 0)
+
+
+def test_every_kind_has_an_example_here() -> None:
+    assert {type(event) for event, _ in EXAMPLES} == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_is_frozen_and_says_what_happened(kind: type[Event]) -> None:
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert kind.__doc__
+    assert dataclasses.is_dataclass(kind)
+
+
+def test_number_and_time_do_not_make_two_events_different() -> None:
+    assert events.Recovered(what="x", seq=1, at=2.0) == events.Recovered(what="x", seq=3)
