@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zephctl.client import ControlClient
-from zephctl.output import MODES, Output
+from zephctl.exits import ExitStatus
+from zephctl.output import MODES, Output, closed_pipe
 from zephserver.core.settings_file import find_settings_file, interface_of
 
 if TYPE_CHECKING:
@@ -104,7 +105,11 @@ def output_options(function: F) -> F:
             timeout=timeout,
         )
         current[:] = [app]
-        return function(app, *args, **kwargs)
+        try:
+            return function(app, *args, **kwargs)
+        except BrokenPipeError:  # here, because click would make exit status 1 of it
+            closed_pipe()
+            return ExitStatus.DONE
 
     for option in _HOW:
         with_app = option(with_app)

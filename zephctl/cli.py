@@ -90,11 +90,6 @@ def program() -> None:
     """The process zephctl. It ends without taking Python apart, which takes longer than most commands."""
     gc.disable()  # a process of a tenth of a second makes no garbage worth collecting
     status = main()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        pass  # nobody reads any more
     os._exit(status)
 
 
@@ -103,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     app.current.clear()
     try:
         result = cli.main(args=list(argv) if argv is not None else None, prog_name="zephctl", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return int(result) if isinstance(result, int) else ExitStatus.DONE
     except click.ClickException as error:
         if _wants_json(argv if argv is not None else sys.argv[1:]):
@@ -116,6 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         closed_pipe()
         return ExitStatus.DONE
+    except OSError as error:  # the disk behind stdout is full
+        print(f"zephctl: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        return ExitStatus.FAILED
     except ZephError as error:
         if app.current:
             app.current[0].output.error(error.code, str(error))

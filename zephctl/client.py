@@ -49,11 +49,12 @@ class ControlClient:
         request = json.dumps({"id": self._number, "command": command, "args": args}).encode() + b"\n"
         try:
             connection = self._connect()
-            if timeout is not None:
-                connection.settimeout(timeout if timeout != FOR_EVER else None)
-            connection.sendall(request)
+            limit = self._timeout if timeout is None else timeout
+            connection.settimeout(None if limit == FOR_EVER else limit)
+            unsent = _send(connection, request)
             while (line := self._line(connection)) is not None:
                 if line.startswith(b"error: "):  # what a server says that could not even read the request
+                    self.close()
                     _, code, message = line.decode("utf-8", "replace").split(": ", 2)
                     raise CommandFailed(code, message)
                 answer = json.loads(line)
@@ -64,6 +65,8 @@ class ControlClient:
                     return
                 else:
                     raise CommandFailed(answer["error"]["code"], answer["error"]["message"])
+            if unsent is not None:
+                raise unsent
         except OSError as error:
             self.close()
             raise control_error(self.path, error, "zephctl start") from None
@@ -87,3 +90,12 @@ class ControlClient:
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
+
+
+def _send(connection: socket.socket, request: bytes) -> BrokenPipeError | None:
+    """Send a request. A server that hangs up at once may have said why, so that is read first and raised last."""
+    try:
+        connection.sendall(request)
+    except BrokenPipeError as error:
+        return error
+    return None

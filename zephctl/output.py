@@ -36,7 +36,8 @@ class Output:
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
     ) -> None:
-        self.stdout, self.stderr = stdout or sys.stdout, stderr or sys.stderr
+        self.stdout = stdout or sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - None: whoever called us closed it
+        self.stderr = stderr or sys.stderr or self.stdout
         self.mode = mode or ("table" if self.stdout.isatty() else "plain")
         self.quiet = quiet
         self._color = color

@@ -80,7 +80,7 @@ def run_foreground(settings: Settings) -> int:
     def tell(server: Server, failure: ZephError | None) -> None:
         server.bus.subscribe(say, ServerStopping)
         if failure is not None:
-            say(f"zephserver-start: not ready: {failure}")
+            say(f"not ready: {failure}")
         else:
             say(f"{ready_line(server)}; Ctrl-C stops it")
 
@@ -96,6 +96,11 @@ def start_daemon(settings: Settings) -> str:
         raise SettingsError(
             ["LOG_PATH is '-' (stderr), which a daemon does not have; name a file, or run it in the foreground"]
         )
+    for descriptor in range(3):  # whoever called us may have closed them; the pipe must not take their places
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     ours, theirs = os.pipe()
     child = os.fork()  # before any thread exists in this process
     if child == 0:
@@ -193,6 +198,10 @@ def _program(name: str, help: str, flags: dict[str, str], body: Callable[[dict[s
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitStatus.DONE
+    except OSError as error:  # the disk behind stdout is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"{name}: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        return ExitStatus.FAILED
 
 
 class _Usage(Exception):
@@ -240,8 +249,10 @@ def _start(options: dict[str, str], words: list[str]) -> int:
 
 
 def _stop(options: dict[str, str], words: list[str]) -> int:
-    if len(words) > 1:
+    more, others = _arguments(words[1:], {})
+    if others:
         raise _Usage("expected one socket at most")
+    options = options | more
     path = words[0] if words else _interface(options)
     line = ""
     for line in talk(path, ["stop"]):

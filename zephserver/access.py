@@ -50,9 +50,10 @@ def _guarded(target: T, test: Callable[[dict[str, Any]], object], message: str) 
     def init(self: Any, request: dict[str, Any], *args: Any, **more: Any) -> Any:
         try:
             allowed = test(request)
-            if inspect.iscoroutine(allowed):
-                allowed.close()
-                raise TypeError("the test is a coroutine; a decorator cannot wait for it")
+            if inspect.isawaitable(allowed):
+                if inspect.iscoroutine(allowed):
+                    allowed.close()
+                raise TypeError("the test must be awaited, and a decorator cannot wait")
         except Exception:
             _log.exception("the test of %s raised, so access is denied", target.__qualname__)
             allowed = False

@@ -40,6 +40,7 @@ class Client:
         "_tokens_at",
         "cid",
         "connection",
+        "is_closing",
         "jobs",
         "lanes",
         "rooms",
@@ -56,6 +57,7 @@ class Client:
         self.rooms: list[str] = []  # in the order in which they were joined
         self.jobs: set[Job] = set()  # tasks that run or wait
         self.lanes: dict[str, deque[Job]] = {}  # per task that runs: those of the same name that wait for it
+        self.is_closing = False
         self._inbox: list[messages.Message] = []
         self._paused = False
         self._tokens, self._tokens_at = service.burst, service.loop.time()
@@ -130,6 +132,7 @@ class Client:
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin to close the connection."""
+        self.is_closing = True
         self._stop_deadline()
         self.connection.close(code, reason)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 # An origin is scheme, host and port and nothing else (RFC 6454, 7): what has more is not an origin.
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/\s?#@\\]+)")
@@ -24,9 +23,14 @@ def is_allowed(origin: str | None, host: str, allowed: Sequence[str] | None) -> 
     if found is None:
         return False
     if allowed is not None:
-        return any(fnmatchcase(origin, pattern.lower()) for pattern in allowed)
+        return any(_matches(origin, pattern.lower()) for pattern in allowed)
     default = _PORTS.get(found[1], "")
     return _with_port(found[2], default) == _with_port(host.lower(), default)
+
+
+def _matches(origin: str, pattern: str) -> bool:
+    """Only '*' is special: the brackets of an IPv6 address are meant as they stand."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), origin) is not None
 
 
 def _with_port(host: str, default: str) -> tuple[str, str]:

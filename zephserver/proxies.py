@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Network = IPv4Network | IPv6Network
 
-_FOR = re.compile(r'for=(?:"([^"]*)"|([^;,\s]*))', re.IGNORECASE)
+# One pair of a Forwarded header (RFC 7239, 4) and what follows it: a value may be quoted and hold anything then.
+_PAIR = re.compile(r'\s*([^\s=;,"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*([;,]|$)')
 
 
 def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network | str]) -> str:
@@ -34,8 +35,24 @@ def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Netw
 def _hops(headers: Mapping[str, str]) -> list[str]:
     forwarded = headers.get("forwarded")
     if forwarded is not None:
-        return [quoted or plain for quoted, plain in _FOR.findall(forwarded)]
+        return _forwarded(forwarded)
     return [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+
+
+def _forwarded(value: str) -> list[str]:
+    """What each proxy wrote as `for=`, '' where it wrote none; [''] when the header cannot be read."""
+    hops = [""]
+    position = 0
+    while position < len(value):
+        pair = _PAIR.match(value, position)
+        if pair is None:
+            return [""]
+        if pair[1].lower() == "for":
+            hops[-1] = pair[2] if pair[2] is not None else pair[3]
+        if pair[4] == ",":
+            hops.append("")
+        position = pair.end()
+    return hops
 
 
 def _address(hop: str) -> str | None:

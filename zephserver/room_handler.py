@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from zephserver import messages
@@ -117,13 +117,13 @@ class RoomHandler(Service):
     def targets(self, answer: dict[str, Any]) -> list[Client]:
         """The connections that *answer* goes to: by `cid`, `users`, `room` or `all`, but not `except` (a cid).
 
-        Raises BadMessage when it has none of them.
+        Raises BadMessage when it has none of them, or ids that cannot be any.
         """
         with self._lock:
             if "cid" in answer:
                 found = [self._clients[answer["cid"]]] if answer["cid"] in self._clients else []
             elif "users" in answer:
-                found = [client for id in answer["users"] for client in self._users.get(("user", id), ())]
+                found = [client for id in _once(answer["users"]) for client in self._users.get(("user", id), ())]
             elif answer.get("room") is not None:
                 found = list(self._rooms.get(answer["room"], {}).values())
             elif answer.get("all"):
@@ -144,3 +144,11 @@ class RoomHandler(Service):
         for member in [only] if only is not None else self.members(room):
             if member is not but:
                 member.send(payload, cache)
+
+
+def _once(ids: Any) -> Iterable[Any]:
+    """The ids without repetition: a user who is named twice gets a message once."""
+    try:
+        return dict.fromkeys(ids)
+    except TypeError:
+        raise BadMessage("users is a list of user ids") from None

@@ -135,8 +135,10 @@ class Router(Service):
         return len(self._jobs)
 
     def abandon(self, service: WebsocketClient) -> None:
-        """Forget what still runs for a service whose loop ends: nobody waits for it any more."""
-        self._jobs -= {job for job in self._jobs if job.service is service}
+        """Interrupt and forget what still runs for a service whose loop ends: nobody waits for it any more."""
+        for job in [job for job in self._jobs if job.service is service]:
+            job.interrupt()
+            self._jobs.discard(job)
 
     def _start(self, job: Job) -> None:
         if job.is_async:
@@ -151,6 +153,7 @@ class Router(Service):
     def _overran(self, job: Job) -> None:
         """The task takes too long: the client is told now, the task is interrupted and its lane goes on without it."""
         job.refuse(TaskTimeout(f"the task did not end in {job.timeout:g} s"))
+        job.is_given_up = True
         job.interrupt()
         self.ended(job)
 
@@ -184,12 +187,14 @@ class Job:
     __slots__ = (
         "_answered",
         "_instance",
+        "_is_interrupted",
         "_router",
         "client",
         "created",
         "future",
         "id",
         "is_async",
+        "is_given_up",
         "name",
         "outcome",
         "request",
@@ -212,7 +217,9 @@ class Job:
         self.future: asyncio.Future[None] | None = None
         timeout = getattr(task, "timeout", None)
         self.timeout: float | None = timeout if timeout is not None else router.server.settings.task_timeout
+        self.is_given_up = False  # it took too long: what it still says to its client is not heard
         self._answered = False
+        self._is_interrupted = False
         self._instance: Any = None
         # What the client sends never overrides what the server knows: a room counts only if it is in it.
         room = message.room if message.room in client.rooms else client.room
@@ -221,7 +228,9 @@ class Job:
     # the channel of the task, any thread
 
     def reply(self, data: Any) -> bool:
-        """Answer the client; False when it has left."""
+        """Answer the client; False when it has left, or was told that this takes too long."""
+        if self.is_given_up:
+            return False
         return self._send(messages.answer(self.name, data, self.id))
 
     def say(self, answer: dict[str, Any]) -> int:
@@ -232,6 +241,8 @@ class Job:
 
     def run(self) -> None:
         """From birth to death in one worker thread. Whatever the task does, the worker lives on."""
+        if self.is_given_up:
+            return  # its time was over before it had a thread
         try:
             self._instance = self.task(self.request)
             self._instance.main()
@@ -246,10 +257,11 @@ class Job:
             self._instance = self.task(self.request)
             await self._instance.main()
             self._acknowledge()
-        except asyncio.CancelledError:
-            self.outcome = "interrupted" if self.outcome == "done" else self.outcome
         except BaseException as error:  # SystemExit would end the loop
-            self._failed(error)
+            if not self._is_interrupted:
+                self._failed(error)
+            elif self.outcome == "done":
+                self.outcome = "interrupted"
         self._router.ended(self)
 
     def refuse(self, error: RequestError) -> None:
@@ -260,6 +272,7 @@ class Job:
 
     def interrupt(self) -> None:
         """Ask the task to end. Its own interrupt() may block, so it gets a thread. Any thread."""
+        self._is_interrupted = True
         if self.is_async:
             if self.future is not None:
                 self.service.portal.call(self.future.cancel)

@@ -6,7 +6,7 @@ import mimetypes
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from zephserver.engines.interface import HttpResponse
 
@@ -40,7 +40,7 @@ class StaticFiles:
             return NOT_FOUND
 
     def _find(self, target: str) -> str | None:
-        parts = [unquote(part) for part in urlsplit(target).path.split("/") if part]
+        parts = [unquote(part) for part in target.partition("?")[0].split("/") if part]
         if any(part.startswith(".") or "/" in part or "\0" in part for part in parts):
             return None
         path = os.path.realpath(os.path.join(self._folder, *parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,8 +67,14 @@ def wait_until(fact: Callable[[], object], what: str = "", *, timeout: float = 5
 def running_server(folder: str | Path, **settings: Any) -> Iterator[Server]:
     """A server in this process with the files of *folder*, ready; stopped at the end.
 
-    The settings are upper-case names as in zephsettings.py; without PORT_ZEPH it picks a free port.
+    The settings are upper-case names as in zephsettings.py; without PORT_ZEPH it picks a free port. The modules of the
+    folder can be imported meanwhile.
     """
     values = {"SERVICE_LIST": [], "PORT_ZEPH": 0} | settings
-    with Server(make_settings(values, folder=folder)) as server:
-        yield server
+    path = str(folder)
+    sys.path.insert(0, path)
+    try:
+        with Server(make_settings(values, folder=folder)) as server:
+            yield server
+    finally:
+        sys.path.remove(path)

@@ -158,7 +158,7 @@ class WebsocketClient(Service):
         def look_up() -> None:
             try:
                 user = self._sessions.get_user_session(client.connection.handshake, first)
-            except Exception as error:
+            except BaseException as error:  # a session manager that calls sys.exit() refuses this one client only
                 _log.exception("the session manager raised")
                 self.portal.call_soon(self._refuse_user, client, f"the session manager raised {error!r}", 1011)
             else:
@@ -265,7 +265,7 @@ class WebsocketClient(Service):
         return self._files.get(request.path, request.headers) if self._files is not None else NOT_FOUND
 
     def _identified(self, client: Client, message: messages.Message, user: UserLike | None) -> None:
-        if client.stage is not Stage.IDENTIFYING:
+        if client.stage is not Stage.IDENTIFYING or client.is_closing:
             return  # it has left meanwhile
         if user is None:
             self._refuse_user(client, "the session manager refused it", 4003)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
+
+_log = logging.getLogger("zephserver.workers")
 
 IDLE_TIME = 30.0  # seconds after which a thread with nothing to do ends
 
@@ -59,11 +62,13 @@ class WorkerPool:
         timer = threading.Timer(timeout, deadline.set)
         timer.daemon = True
         timer.start()
-        for thread in list(self._threads):
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             while thread.is_alive() and not deadline.is_set():
                 thread.join(0.05)
         timer.cancel()
-        return [thread.name for thread in self._threads if thread.is_alive()]
+        return [thread.name for thread in threads if thread.is_alive()]
 
     def stats(self) -> dict[str, int]:
         """Threads, and jobs that wait for one."""
@@ -90,7 +95,10 @@ class WorkerPool:
                     self._threads.discard(thread)
                 return
             thread.name = f"{name} {job[0]}"
-            job[1]()
+            try:
+                job[1]()
+            except BaseException:  # whatever a job does, its thread goes on with the next
+                _log.exception("a job of the pool %s raised", self._name)
             thread.name = name
             del job
             with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import click
 
 from zephctl.app import App, common_options
@@ -28,6 +30,10 @@ def cli(app: App) -> int:
         app.output.say(f"warning: {warning}")
     if app.output.is_json:
         app.output.record({"ok": True, "file": str(settings.file), "warnings": list(settings.warnings)})
-    services, tasks = len(settings.service_list), len(settings.tasks_path)
-    app.output.say(f"{settings.file} is fine: {services} services, {tasks} tasks")
+    counts = f"{_count(settings.service_list, 'service')}, {_count(settings.tasks_path, 'task')}"
+    app.output.say(f"{settings.file} is fine: {counts}")
     return ExitStatus.DONE
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -47,7 +47,7 @@ def cli(app: App) -> int:
         status = {name: status[name] for name in (*first, "tasks") if name in status}
         status["services"] = _in_words(status["services"])
         status["uptime"] = span(status["uptime"])
-    app.output.record(status)
+    app.output.record(status, name="pid")
     if not status["ready"] and not app.output.is_json:
         app.output.say("the server is not ready; see: zephctl services list")
     return ExitStatus.DONE

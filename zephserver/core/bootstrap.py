@@ -15,7 +15,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from zephserver.core.errors import StartFailed, ZephError
@@ -83,14 +82,17 @@ def run(
         if failure is not None and strict:
             server.stop("the start failed")
             raise failure
-        if on_started is not None and not server.is_stopping:
+        came_up = not server.is_stopping
+        if on_started is not None and came_up:
             on_started(server, failure)
         server.closed.wait()
+        if failure is not None and not came_up and server.exit_status:
+            raise failure  # an essential service ended the server while it started
         return server.exit_status
 
 
 class _Signals:
-    """Turns signals into calls. They are only noted in the handler and acted upon in a thread of their own."""
+    """Turns signals into calls. They are only noted when they come, and acted upon in a thread of their own."""
 
     def __init__(self) -> None:
         self._receiver, self._sender = socket.socketpair()
@@ -99,36 +101,33 @@ class _Signals:
 
     def __enter__(self) -> _Signals:
         self._sender.setblocking(False)
+        # The number is written by the C handler, at once: a Python handler waits until the main thread does something.
+        signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         for number in (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, lambda number, frame: None)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
         self._sender.close()
 
     def serve(self, server: Server) -> None:
         """Act for *server* from now on, on what came before too."""
         threading.Thread(target=self._act, args=(server,), name="signals", daemon=True).start()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        """The handler. Main thread, between any two instructions: no lock may be taken here."""
-        if number == signal.SIGINT:
-            self._interrupts += 1
-            if self._interrupts > 1:
-                os._exit(INTERRUPTED)
-        try:
-            self._sender.send(bytes([number]))
-        except OSError:
-            pass  # 200,000 signals wait already
-
     def _act(self, server: Server) -> None:
+        """Body of the thread. The second SIGINT ends the process, whatever the others are doing."""
         with self._receiver:
             while numbers := self._receiver.recv(64):
-                for number in map(signal.Signals, numbers):
+                for number in numbers:
+                    if number == signal.SIGINT:
+                        self._interrupts += 1
+                        if self._interrupts > 1:
+                            os._exit(INTERRUPTED)
                     if number in STOPS:
-                        server.request_stop(f"signal {number.name}")
+                        server.request_stop(f"signal {signal.Signals(number).name}")
                     elif number == signal.SIGHUP:
                         server.reload()
                     elif number == signal.SIGUSR1:

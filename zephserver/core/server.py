@@ -307,8 +307,8 @@ class Server:
                     self._troubles.add(what)
                     self.log.write("ERROR", f"the {what} {part.path} is gone and cannot be put back: {error}")
 
-    def _essential_failed(self, name: str) -> None:
-        self.request_stop(f"essential service {name} is lost", exit_status=1)
+    def _essential_failed(self, name: str, why: str) -> None:
+        self.request_stop(f"essential service {name} is lost: {why}", exit_status=1)
 
     def _translate(self, name: str) -> str:
         if name in self.services._services:

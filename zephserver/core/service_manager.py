@@ -34,7 +34,7 @@ class ServiceManager:
 
     The lock is held for table look-ups only, never while a service's own code runs. Time-outs and pauses are kept by
     `tick(now)`, which somebody calls when the deadline it returned is reached; `wake` is called when that deadline
-    moved. `essential_failed(name)` is called, under the lock, when an essential service is lost.
+    moved. `essential_failed(name, why)` is called, under the lock, when an essential service is lost.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ServiceManager:
         chance: Callable[[], float] = random.random,
         server: Server | None = None,
         wake: Callable[[], object] = lambda: None,
-        essential_failed: Callable[[str], object] = lambda name: None,
+        essential_failed: Callable[[str, str], object] = lambda name, why: None,
         translate: Callable[[str], str] = lambda name: name,
     ) -> None:
         self._clock = clock or SystemClock()

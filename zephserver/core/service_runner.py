@@ -36,7 +36,7 @@ class ServiceRunner:
         *,
         server: Server | None,
         wake: Callable[[], object],
-        essential_failed: Callable[[str], object],
+        essential_failed: Callable[[str, str], object],
     ) -> None:
         self._bus, self._clock, self._chance = bus, clock, chance
         self._server, self._wake, self._essential_failed = server, wake, essential_failed
@@ -189,7 +189,7 @@ class ServiceRunner:
     def _lost(self, service: ManagedService) -> None:
         """The service will not come back by itself. Under the lock."""
         if service.essential:
-            self._essential_failed(service.name)
+            self._essential_failed(service.name, service.error or "it ended")
 
     def notify_ready(self, service: ManagedService, run: int) -> None:
         with self.turn():

@@ -17,6 +17,10 @@ WINDOW_BITS = 12
 MEMORY_LEVEL = 5
 SMALLEST = 512  # bytes; shorter messages cost more to compress than they save
 _TAIL = b"\x00\x00\xff\xff"  # RFC 7692, 7.2.1: every message would end so, so nobody sends it
+# Put behind a message, a last and empty block: the inflater comes to an end if the message ended where a block does.
+_LAST = b"\x01\x00\x00\xff\xff"
+# RFC 7692, 7.2.3.4: the peer may have marked its own last block, and then adds an empty one, or nothing.
+_BEHIND = (b"", _TAIL + _LAST, b"\x00" + _TAIL + _LAST)
 
 _PARAMETER = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)(?:=(?:"([^"]*)"|([!#$%&\'*+.^_`|~0-9A-Za-z-]+)))?')
 
@@ -43,8 +47,8 @@ def negotiate(offers: str) -> Deflate | None:
     The answer never says more than the offer allows: `client_max_window_bits` is not asked of a client that did not
     offer it, and `server_max_window_bits` is there if and only if the client asked for it.
     """
-    for offer in offers.split(","):
-        name, *parameters = (part.strip() for part in offer.split(";"))
+    for offer in _split(offers, ","):
+        name, *parameters = _split(offer, ";") or [""]
         if name.lower() == NAME and (accepted := _accept(parameters)) is not None:
             return accepted
     return None
@@ -60,12 +64,33 @@ def inflate(payload: bytes, max_bytes: int) -> bytes:
     """The message in a compressed payload. Raises InflateError, or TooLarge before more than *max_bytes* exist."""
     inflater = zlib.decompressobj(-15)
     try:
-        message = inflater.decompress(payload + _TAIL, max_bytes + 1)
+        message = inflater.decompress(payload + _TAIL + _LAST, max_bytes + 1)
     except zlib.error as error:
         raise InflateError(str(error)) from None
     if len(message) > max_bytes:
         raise TooLarge(f"a message has at most {max_bytes} bytes")
+    if not inflater.eof:
+        raise InflateError("the message ends inside a block")
+    if inflater.unused_data not in _BEHIND:
+        raise InflateError("there is data after the last block")
     return message
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts of a header between separators that are not quoted; [] when a quote has no end."""
+    parts, quoted, escaped = [""], False, False
+    for character in text:
+        if character == separator and not quoted:
+            parts.append("")
+            continue
+        parts[-1] += character
+        if escaped:
+            escaped = False
+        elif quoted and character == "\\":
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+    return [] if quoted else [part.strip() for part in parts]
 
 
 def _accept(parameters: list[str]) -> Deflate | None:

@@ -14,6 +14,8 @@ from zephserver.proxies import client_address
 
 _log = logging.getLogger("zephserver.engine")
 
+ANSWER_TIME = 5.0  # seconds for the peer to read an answer
+
 # (what was asked, where it goes on, the bytes that came behind the request)
 Upgrade = Callable[[Opening, asyncio.Transport, bytes], None]
 
@@ -24,11 +26,22 @@ class Door(asyncio.Protocol):
     Every open door is in *doors*, so that the engine can shut them.
     """
 
-    __slots__ = ("_address", "_buffer", "_deadline", "_doors", "_gateway", "_settings", "_transport", "_upgrade")
+    __slots__ = (
+        "_address",
+        "_buffer",
+        "_deadline",
+        "_doors",
+        "_gateway",
+        "_is_answered",
+        "_settings",
+        "_transport",
+        "_upgrade",
+    )
 
     def __init__(self, gateway: Gateway, upgrade: Upgrade, settings: Settings, doors: set[Door]) -> None:
         self._gateway, self._upgrade, self._settings, self._doors = gateway, upgrade, settings, doors
         self._buffer = bytearray()
+        self._is_answered = False
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._address = ""
@@ -43,8 +56,8 @@ class Door(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of the request, or all of it and more."""
-        if self._transport is None:
-            return  # it has been answered
+        if self._is_answered or self._transport is None:
+            return
         self._buffer += data
         try:
             end = find_end(self._buffer)
@@ -56,7 +69,7 @@ class Door(asyncio.Protocol):
                 handshake.address = client_address(self._address, handshake.headers, self._settings.trusted_proxies)
             response = self._gateway.decide(opening.handshake, upgrade=opening.is_upgrade)
         except RefusedRequest as refused:
-            self._answer(write_response(refused.response))
+            self._answer(write_response(refused.response, with_body=not self._buffer.startswith(b"HEAD ")))
             return
         except Exception:
             _log.exception("a request could not be answered")
@@ -65,22 +78,29 @@ class Door(asyncio.Protocol):
         if response is not None:
             self._answer(write_response(response, with_body=opening.method != "HEAD"))
             return
-        transport, rest = self._leave(), bytes(self._buffer[end + 4 :])
+        transport, rest = self._transport, bytes(self._buffer[end + 4 :])
+        self._close_door()
         self._upgrade(opening, transport, rest)
 
     def connection_lost(self, error: Exception | None) -> None:
         """It went away, or we closed it."""
-        if self._transport is not None:
-            self._leave()
+        self._close_door()
 
     def shut(self) -> None:
         """Hang up."""
-        self._leave().abort()
+        if self._transport is not None:
+            self._transport.abort()
+        self._close_door()
 
     def _answer(self, data: bytes) -> None:
-        transport = self._leave()
-        transport.write(data)
-        transport.close()
+        """Send the answer, hear no more, and give the peer a moment to read it."""
+        assert self._transport is not None
+        assert self._deadline is not None
+        self._is_answered = True
+        self._deadline.cancel()
+        self._transport.write(data)
+        hang_up(self._transport)
+        self._deadline = asyncio.get_running_loop().call_later(ANSWER_TIME, self.shut)
 
     def _too_slow(self) -> None:
         if self._buffer:
@@ -88,11 +108,21 @@ class Door(asyncio.Protocol):
         else:
             self.shut()
 
-    def _leave(self) -> asyncio.Transport:
-        """The connection is somebody else's now."""
-        assert self._transport is not None
-        assert self._deadline is not None
-        self._deadline.cancel()
+    def _close_door(self) -> None:
+        """Nothing is to be done here any more."""
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._doors.discard(self)
-        transport, self._transport = self._transport, None
-        return transport
+        self._transport = None
+
+
+def hang_up(transport: asyncio.Transport) -> None:
+    """End our side of the connection when everything is sent, and let the peer end its own.
+
+    Closing at once, while the peer still sends, would make the system answer with a reset, which can take our last
+    words from the peer before it has read them. Whoever calls this sees to it that the peer has not for ever.
+    """
+    if transport.can_write_eof():
+        transport.write_eof()
+    else:
+        transport.close()

@@ -19,6 +19,7 @@ MOST_HEADERS = 128
 LONGEST_HEAD = 65_536  # bytes of the whole request
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ABSOLUTE = re.compile(rb"https?://([^/?#\x00-\x20\x7f-\xff]+)([\x21-\x7e]*)", re.IGNORECASE)
 _TARGET = re.compile(rb"/[\x21-\x7e]*")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 # Repeated headers are joined with a comma (RFC 9110, 5.3), cookies with a semicolon; these must not be repeated.
@@ -62,9 +63,12 @@ def find_end(data: bytes | bytearray) -> int:
     """Where the head of the request ends, -1 when more is needed. Raises RefusedRequest when it is already too long."""
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[:end]
-    if len(head) > LONGEST_HEAD or head.count(b"\r\n") > MOST_HEADERS + 1:
+    slack = 3 if end < 0 else 0  # of the empty line that ends the head, three bytes may be there
+    if head.count(b"\r\n") > MOST_HEADERS + (end < 0):
         raise RefusedRequest(431, f"a request has at most {MOST_HEADERS} headers")
-    if len(head) > LONGEST_LINE and max(map(len, head.split(b"\r\n"))) > LONGEST_LINE:
+    if len(head) > LONGEST_HEAD + slack:
+        raise RefusedRequest(431, f"a request has at most {LONGEST_HEAD} bytes")
+    if len(head) > LONGEST_LINE and max(map(len, head.split(b"\r\n"))) > LONGEST_LINE + slack:
         raise RefusedRequest(431, f"a line of the request has at most {LONGEST_LINE} bytes")
     return end
 
@@ -80,6 +84,9 @@ def read_opening(head: bytes, address: str) -> Opening:
         raise RefusedRequest(400, "HTTP/1.1 is spoken here")
     if method not in (b"GET", b"HEAD"):
         raise RefusedRequest(405, "only GET and HEAD are answered here", Allow="GET, HEAD")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is not None:  # as proxies write it; its host counts, not that of the header (RFC 9112, 3.2.2)
+        target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
     if not _TARGET.fullmatch(target):
         raise RefusedRequest(400, "the path of the request is not a path")
     headers = _read_headers(fields)
@@ -87,6 +94,8 @@ def read_opening(head: bytes, address: str) -> Opening:
         raise RefusedRequest(400, "a request here has no body")
     if version == b"HTTP/1.1" and not headers.get("host"):
         raise RefusedRequest(400, "the Host header is missing")
+    if absolute is not None:
+        headers["host"] = absolute[1].decode("ascii")
     handshake = Handshake(target.decode("ascii"), headers, address)
     wants_upgrade = "websocket" in _words(headers.get("upgrade", ""))
     key = _read_key(headers, method, version) if wants_upgrade else ""
@@ -96,7 +105,11 @@ def read_opening(head: bytes, address: str) -> Opening:
 def write_response(response: HttpResponse, *, with_body: bool = True) -> bytes:
     """The bytes of an answer, after which the connection is closed. HEAD gets it without the body."""
     headers = {"Content-Type": "text/plain; charset=utf-8", **response.headers}
-    headers |= {"Content-Length": str(len(response.body)), "Connection": "close"}
+    # RFC 9110, 7.8: whoever sends Upgrade names it in Connection too.
+    headers |= {
+        "Content-Length": str(len(response.body)),
+        "Connection": "close, Upgrade" if "Upgrade" in headers else "close",
+    }
     if response.status == HTTPStatus.NOT_MODIFIED:  # RFC 9110, 15.4.5: no content, and no length of any
         del headers["Content-Length"]
     lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
@@ -127,7 +140,9 @@ def _read_key(headers: dict[str, str], method: bytes, version: bytes) -> str:
     if method != b"GET" or version != b"HTTP/1.1" or "upgrade" not in _words(headers.get("connection", "")):
         raise RefusedRequest(400, "not a WebSocket handshake: GET, HTTP/1.1 and Connection: Upgrade are needed")
     if headers.get("sec-websocket-version") != "13":
-        raise RefusedRequest(426, "WebSocket version 13 is spoken here", Sec_WebSocket_Version="13")
+        raise RefusedRequest(
+            426, "WebSocket version 13 is spoken here", Upgrade="websocket", Sec_WebSocket_Version="13"
+        )
     key = headers.get("sec-websocket-key", "")
     try:
         length = len(base64.b64decode(key, validate=True))

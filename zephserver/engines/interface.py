@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 
 
@@ -18,13 +17,9 @@ class Handshake:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies by name; {} when they cannot be read."""
-        jar: SimpleCookie = SimpleCookie()
-        try:
-            jar.load(self.headers.get("cookie", ""))
-        except CookieError:
-            return {}
-        return {name: morsel.value for name, morsel in jar.items()}
+        """The cookies by name, read as browsers write them: an odd one hides no other (RFC 6265, 5.4)."""
+        pairs = (pair.partition("=") for pair in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals and name.strip()}
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from zephserver.core.settings import Settings
 from zephserver.core.unix_socket import bind, make_room
 from zephserver.engines.assembler import ABNORMAL, Assembler, Close, read_close, write_close
 from zephserver.engines.deflate import SMALLEST, Deflate, compress, negotiate
-from zephserver.engines.door import Door
+from zephserver.engines.door import Door, hang_up
 from zephserver.engines.handshake import Opening
 from zephserver.engines.interface import Address, DeflateCache, Gateway, Handshake, Receiver
 from zephserver.engines.tls import load_certificate, make_tls
@@ -56,11 +56,16 @@ class PicowsEngine:
         loop = asyncio.get_running_loop()
         make_door = functools.partial(Door, self.gateway, self._open, settings, self._doors)
         self._tls = make_tls(settings)
+        tls_time = settings.handshake_timeout if self._tls is not None else None
         if settings.host_zeph.startswith("unix:"):
             path = str(settings.folder / settings.host_zeph.removeprefix("unix:"))
             make_room("HOST_ZEPH", path)
             self._server = await aiofastnet.create_unix_server(
-                loop, make_door, sock=bind("HOST_ZEPH", path, SOCKET_MODE), ssl=self._tls
+                loop,
+                make_door,
+                sock=bind("HOST_ZEPH", path, SOCKET_MODE),
+                ssl=self._tls,
+                ssl_handshake_timeout=tls_time,
             )
             self._socket_path = path
             address = Address(path, None, self._tls is not None)
@@ -73,6 +78,7 @@ class PicowsEngine:
                 reuse_address=True,
                 reuse_port=settings.reuse_port,
                 ssl=self._tls,
+                ssl_handshake_timeout=tls_time,
                 backlog=1024,
             )
             host, port, *_ = self._server.sockets[0].getsockname()
@@ -164,6 +170,7 @@ class PicowsConnection(picows.WSListener):
         "_deflate_bits",
         "_engine",
         "_heard",
+        "_paused",
         "_ping_sent",
         "_receiver",
         "_transport",
@@ -180,6 +187,7 @@ class PicowsConnection(picows.WSListener):
         self._assembler: Assembler | None = None  # made when the first message comes that is not one plain text frame
         self._closing: Close | None = None
         self._heard = engine.now
+        self._paused = False
         self._ping_sent: float | None = None
         self._blocked_since: float | None = None
 
@@ -214,10 +222,12 @@ class PicowsConnection(picows.WSListener):
 
     def pause_reading(self) -> None:
         """Take no more from the peer."""
+        self._paused = True
         self._transport.underlying_transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take messages again."""
+        self._paused = False
         if not self._transport.is_disconnected:
             self._transport.underlying_transport.resume_reading()
 
@@ -226,6 +236,8 @@ class PicowsConnection(picows.WSListener):
         settings = self._engine.settings
         if self._blocked_since is not None and now - self._blocked_since > settings.write_timeout:
             self._cut_off(f"nothing read for {settings.write_timeout:g} s")
+        elif self._paused:
+            self._heard, self._ping_sent = now, None  # it cannot answer a ping that is not read
         elif self._ping_sent is not None:
             if now - self._ping_sent > settings.ping_timeout:
                 self._closing = self._closing or Close(ABNORMAL, "no answer to a ping")
@@ -246,20 +258,20 @@ class PicowsConnection(picows.WSListener):
         """Any frame, whole and unmasked; picows has refused those that RFC 6455 does not know."""
         self._heard = self._engine.now
         kind = frame.msg_type
-        if self._closing is not None and kind != CLOSE:
-            return
+        if transport.is_close_frame_sent or (self._closing is not None and kind != CLOSE):
+            return  # picows closes it for a fault of the peer's, or we do
         has_bits = frame.rsv1 or frame.rsv2 or frame.rsv3
         if kind == TEXT and frame.fin and not has_bits and (self._assembler is None or self._assembler.is_idle):
             try:
                 text = frame.get_payload_as_utf8_text()
             except UnicodeDecodeError:
-                self.close(1007, "text that is not UTF-8")
+                self._fail(Close(1007, "text that is not UTF-8"))
                 return
             self._receiver.received(text)
         elif kind in (TEXT, BINARY, CONTINUATION):
             self._on_part(frame)
         elif has_bits:
-            self.close(1002, "a reserved bit without an extension")
+            self._fail(Close(1002, "a reserved bit without an extension"))
         elif kind == CLOSE:
             self._on_close_frame(frame.get_payload_as_bytes())
         elif kind == PING:
@@ -310,7 +322,7 @@ class PicowsConnection(picows.WSListener):
         elif isinstance(outcome, bytes):
             self._receiver.received_binary(outcome)
         elif outcome is not None:
-            self.close(outcome.code, outcome.reason)
+            self._fail(outcome)
 
     def _deflated(self, payload: bytes, cache: DeflateCache | None) -> bytes:
         if cache is None:
@@ -326,12 +338,35 @@ class PicowsConnection(picows.WSListener):
             close = read_close(payload)
             self._closing = close
             self._transport.send(CLOSE, write_close(close.code))
-        self._transport.disconnect()
+            asyncio.get_running_loop().call_later(CLOSE_TIME, self.abort)
+        self._hang_up()
+
+    def _fail(self, close: Close) -> None:
+        """The peer broke the protocol: say why and hear no more of it (RFC 6455, 7.1.7)."""
+        self.close(close.code, close.reason)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Nothing is left to say: hear no more, and end the connection when the peer does."""
+        transport = self._transport.underlying_transport
+        transport.set_protocol(_Deaf(transport.get_protocol()))
+        hang_up(transport)
 
     def _cut_off(self, why: str) -> None:
         """The peer does not read: a close frame would only join the queue."""
         self._closing = Close(4008, f"slow: {why}")
         self.abort()
+
+
+class _Deaf(asyncio.Protocol):
+    """Takes the place of picows when nothing counts any more but the end of the connection."""
+
+    def __init__(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Now picows hears it."""
+        self._protocol.connection_lost(error)
 
 
 class _Silence:
