@@ -37,7 +37,7 @@ def settings_page() -> str:
 def commands_page() -> str:
     """docs/reference/zephctl.md."""
     lines = ["# zephctl", "", "Every command, printed from the code by `make docs`.", ""]
-    context = click.Context(cli, info_name="zephctl", max_content_width=100, terminal_width=100)
+    context = click.Context(cli, info_name="zephctl", **{**cli.context_settings, "terminal_width": 100})
     for name in COMMANDS:
         command = cli.get_command(context, name)
         assert command is not None

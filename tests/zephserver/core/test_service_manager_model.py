@@ -141,7 +141,8 @@ class Machine(RuleBasedStateMachine):
     def delete(self, name: str) -> None:
         model = self.models[name]
         assert self.manager.delete_service(name) is (model.state is not State.DECLARED)
-        model.state = State.DECLARED
+        if model.state is not State.DECLARED:
+            model.state, model.deaths, model.in_a_row = State.DECLARED, [], 0
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 4.0, 9.0, 11.0]))
     def tick(self, seconds: float) -> None:

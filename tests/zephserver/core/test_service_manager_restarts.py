@@ -212,7 +212,7 @@ def test_a_machine_without_threads_left_is_a_death(bench: Bench, monkeypatch: py
 def test_an_essential_service_is_reported_when_it_has_failed_and_not_before(bench: Bench) -> None:
     lost: list[str] = []
     name = bench.puppet("Essential", essential=True)
-    manager = bench.manager(name, essential_failed=lost.append)
+    manager = bench.manager(name, essential_failed=lambda name, why: lost.append(name))
     manager.enable_service(name)
 
     bench.crash(manager, name)
@@ -227,7 +227,7 @@ def test_an_essential_service_that_is_never_restarted_is_lost_with_its_first_fai
     lost: list[str] = []
     name = bench.puppet("Essential")
     options = ServiceOptions(policy=RestartPolicy(restart=Restart.NEVER), essential=True)
-    manager = bench.manager(name, options={name: options}, essential_failed=lost.append)
+    manager = bench.manager(name, options={name: options}, essential_failed=lambda name, why: lost.append(name))
     manager.enable_service(name)
 
     bench.end(manager, name, None)

@@ -1,0 +1,296 @@
+"""zephctl tail-log: the last lines, those that come, and where a reader resumes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.zephctl.conftest import Answer, Terminal, interrupt, order
+from zephctl import app
+from zephserver.core.server import Server
+from zephserver.testing import running_server, wait_until
+
+Zephctl = Callable[..., Answer]
+Serve = Callable[..., Server]
+
+PUPPET = "workers/Puppet"
+STAMP = len("2026-11-22 12:43:06.027 ")
+
+
+@pytest.fixture
+def server(serve: Serve) -> Server:
+    """A server whose log has the lines one to twelve at the end."""
+    server = serve(SERVICE_LIST=[PUPPET])
+    for number in range(1, 13):
+        server.log.write("INFO", f"line {number}")
+    return server
+
+
+def texts(stdout: str) -> list[str]:
+    """The lines without their time."""
+    return [line[STAMP:] for line in stdout.splitlines()]
+
+
+# -- the last lines -----------------------------------------------------------------------------------------------
+
+
+def test_ten_lines_are_shown_unless_asked_otherwise(zephctl: Zephctl, server: Server) -> None:
+    answer = zephctl("tail-log")
+
+    assert (answer.status, answer.stderr) == (0, "")
+    assert texts(answer.stdout) == [f"INFO     line {number}" for number in range(3, 13)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_as_many_lines_are_shown_as_asked_for(zephctl: Zephctl, server: Server, count: int) -> None:
+    lines = texts(zephctl("tail-log", "-n", str(count)).stdout)
+
+    assert lines == [f"INFO     line {number}" for number in range(13 - count, 13)]
+
+
+def test_more_lines_than_there_are_is_the_whole_log(zephctl: Zephctl, server: Server) -> None:
+    lines = texts(zephctl("tail-log", "-n", "1000").stdout)
+
+    assert lines[0].startswith("INFO     zephserver ")
+    assert len(lines) == server.log.journal.last
+
+
+@pytest.mark.parametrize("count", ["-1", "many", "1.5"])
+def test_a_number_of_lines_that_is_none_is_a_usage_error(zephctl: Zephctl, server: Server, count: str) -> None:
+    assert zephctl("tail-log", "-n", count).status == 2
+
+
+def test_the_lines_are_those_of_the_file(zephctl: Zephctl, server: Server, folder: Path) -> None:
+    log = folder / "logging.log"
+    wait_until(lambda: "line 12" in log.read_text(), "the log is written")
+
+    assert zephctl("tail-log", "-n", "1000").stdout == log.read_text()
+
+
+@pytest.mark.parametrize("mode", ["json", "jsonl"])
+def test_lines_in_json_are_objects_with_a_cursor(zephctl: Zephctl, server: Server, mode: str) -> None:
+    answer = zephctl("tail-log", "-n", "1", "-o", mode)
+
+    line = answer.json
+    number = server.log.journal.last
+    assert line.pop("at") == pytest.approx(server.clock.time())
+    assert line.pop("text").endswith(" INFO     line 12")
+    assert line == {"seq": number, "level": "INFO", "cursor": f"{server.log.boot}:{number}"}
+
+
+def test_control_characters_arrive_escaped(zephctl: Zephctl, server: Server) -> None:
+    server.log.write("INFO", "a\x1b[2Jb\nc")
+
+    assert texts(zephctl("tail-log", "-n", "1").stdout) == ["INFO     a\\x1b[2Jb\\nc"]
+
+
+# -- only some ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["warning", "WARNING"])
+def test_less_severe_lines_can_be_left_out(zephctl: Zephctl, server: Server, level: str) -> None:
+    server.log.write("WARNING", "oh")
+    server.log.write("INFO", "well")
+    server.log.write("CRITICAL", "no")
+
+    assert texts(zephctl("tail-log", "--level", level).stdout) == ["WARNING  oh", "CRITICAL no"]
+
+
+def test_a_level_that_is_none_is_a_usage_error(zephctl: Zephctl, server: Server) -> None:
+    answer = zephctl("tail-log", "--level", "loud")
+
+    assert (answer.status, answer.stdout) == (2, "")
+    assert "loud" in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["Puppet", PUPPET])
+def test_the_lines_of_one_service_can_be_picked(zephctl: Zephctl, server: Server, name: str) -> None:
+    server.log.write("INFO", "mine", service=PUPPET)
+    server.log.write("INFO", "not mine", service="other")
+
+    lines = texts(zephctl("tail-log", "-n", "1", "--service", name).stdout)
+
+    assert lines == [f"INFO     [{PUPPET}] mine"]
+
+
+def test_as_many_lines_of_a_service_are_shown_as_asked_for(zephctl: Zephctl, server: Server) -> None:
+    server.log.write("INFO", "mine 1", service="cash")
+    server.log.write("INFO", "mine 2", service="cash")
+    for _ in range(20):
+        server.log.write("INFO", "of somebody else")
+
+    lines = texts(zephctl("tail-log", "-n", "2", "--service", "cash").stdout)
+
+    assert lines == ["INFO     [cash] mine 1", "INFO     [cash] mine 2"]
+
+
+# -- resuming -----------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_resumes_after_its_cursor(zephctl: Zephctl, server: Server) -> None:
+    cursor = zephctl("tail-log", "-n", "1", "-o", "json").json["cursor"]
+    server.log.write("INFO", "news 1")
+    server.log.write("INFO", "news 2")
+
+    assert texts(zephctl("tail-log", "--after", cursor).stdout) == ["INFO     news 1", "INFO     news 2"]
+
+
+def test_nothing_new_is_nothing(zephctl: Zephctl, server: Server) -> None:
+    cursor = zephctl("tail-log", "-n", "1", "-o", "json").json["cursor"]
+
+    assert zephctl("tail-log", "--after", cursor) == Answer(0, "", "")
+
+
+def test_a_cursor_of_an_earlier_run_gets_the_whole_log_and_a_word(zephctl: Zephctl, server: Server) -> None:
+    answer = zephctl("tail-log", "--after", "00000000:3")
+
+    assert answer.status == 0
+    assert len(answer.stdout.splitlines()) == server.log.journal.last
+    assert answer.stderr == "the server was started anew since; its log so far follows\n"
+
+
+def test_lines_that_are_not_kept_any_more_are_counted(zephctl: Zephctl, server: Server) -> None:
+    for number in range(5_000):
+        server.log.write("INFO", f"flood {number}")
+
+    answer = zephctl("tail-log", "--after", f"{server.log.boot}:0", "--level", "error")
+
+    lost = server.log.journal.last - 5_000
+    assert answer == Answer(0, "", f"{lost} lines are not kept in memory any more; the log file has them\n")
+
+
+@pytest.mark.parametrize("cursor", ["xx", "abc:", "abc:-1", ":x"])
+def test_a_cursor_that_is_none_is_a_usage_error(zephctl: Zephctl, server: Server, cursor: str) -> None:
+    answer = zephctl("tail-log", "--after", cursor)
+
+    looks = f"{server.log.boot}:{server.log.journal.last}"
+    assert answer == Answer(2, "", f"zephctl: a cursor looks like {looks}, got {cursor!r}\n")
+
+
+# -- following ----------------------------------------------------------------------------------------------------
+
+
+def test_new_lines_are_shown_as_they_come(zephctl: Zephctl, server: Server) -> None:
+    terminal = Terminal()
+    terminal.when("line 12", lambda: server.log.write("INFO", "fresh"))
+    terminal.when("fresh", interrupt)
+
+    answer = zephctl("tail-log", "-f", "-n", "1", "--color", "never", terminal=terminal)
+
+    assert (answer.status, answer.stderr.strip()) == (130, "")
+    assert texts(answer.stdout) == ["INFO     line 12", "INFO     fresh"]
+
+
+def test_a_quiet_log_is_no_time_out(zephctl: Zephctl, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "TIMEOUT", 0.1)
+    terminal = Terminal()
+    timer = threading.Timer(0.4, server.log.write, ["INFO", "fresh"])
+    terminal.when("line 12", timer.start)
+    terminal.when("fresh", interrupt)
+
+    answer = zephctl("tail-log", "-f", "-n", "1", terminal=terminal)
+    timer.join()
+
+    assert (answer.status, answer.stderr.strip()) == (130, "")
+
+
+def test_a_restart_of_the_server_is_followed_and_no_line_is_lost_or_doubled(
+    zephctl: Zephctl, folder: Path, write_settings: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zephctl.commands.tail_log.PAUSE", 0.01)
+    values = {"SERVICE_LIST": [], "PORT_ZEPH": 0}
+    write_settings(**values)
+    terminal = Terminal()
+    with ExitStack() as stack:
+        first = stack.enter_context(running_server(folder, **values))
+
+        def start_again() -> None:
+            second = stack.enter_context(running_server(folder, **values))
+            second.log.write("INFO", "and so on")
+
+        terminal.when("ready: 0 services", lambda: first.stop("the test"))
+        terminal.when("stopped in", start_again)
+        terminal.when("and so on", interrupt)
+        answer = zephctl("tail-log", "-f", terminal=terminal)
+
+    words = [line.split()[1] for line in texts(answer.stdout)]
+    assert answer.status == 130
+    assert words == ["zephserver", "ready:", "stopping:", "stopped", "zephserver", "ready:", "and"]
+    assert answer.stderr.startswith("the server was started anew since; its log so far follows\n")
+
+
+def test_a_traceback_has_its_own_lines_on_a_terminal_and_one_in_a_pipe(zephctl: Zephctl, server: Server) -> None:
+    order(server, PUPPET, ValueError("no luck"))
+    wait_until(lambda: "no luck" in zephctl("tail-log").stdout, "the death is logged")
+
+    people = zephctl("tail-log", "--level", "error", "--color", "never", terminal=Terminal())
+    program = zephctl("tail-log", "--level", "error")
+
+    lines = people.stdout.splitlines()
+    assert lines[0].endswith(f"service {PUPPET} died: ValueError: no luck")
+    assert lines[1] == "    Traceback (most recent call last):"
+    assert lines[-1] == "    ValueError: no luck"
+    assert program.stdout.count("\n") == 1
+    assert " | Traceback (most recent call last):\\n" in program.stdout
+
+
+def test_levels_have_colours_on_a_terminal(zephctl: Zephctl, server: Server) -> None:
+    server.log.write("ERROR", "oh")
+
+    answer = zephctl("tail-log", "-n", "1", terminal=Terminal())
+
+    assert answer.stdout.startswith("\x1b[31m")
+    assert answer.stdout.endswith(" ERROR    oh\x1b[0m\n")
+
+
+# -- without a server ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(folder: Path, write_settings: Callable[..., Path]) -> Path:
+    """The log of a server that does not run."""
+    write_settings(SERVICE_LIST=[], LOG_PATH="old.log")
+    log = folder / "old.log"
+    log.write_bytes(b"one\ntwo\nthr\xffee\n")
+    return log
+
+
+def test_without_a_server_the_end_of_the_file_is_shown(zephctl: Zephctl, log: Path) -> None:
+    answer = zephctl("tail-log", "-n", "2")
+
+    assert answer == Answer(0, "two\nthr\\xffee\n", f"no server runs; these are the last lines of {log}\n")
+
+
+def test_the_end_of_the_file_in_json(zephctl: Zephctl, log: Path) -> None:
+    answer = zephctl("tail-log", "-n", "1", "-o", "jsonl")
+
+    assert json.loads(answer.stdout) == {"text": "thr\\xffee"}
+
+
+def test_without_a_server_and_a_file_it_is_a_failure_even_when_quiet(zephctl: Zephctl, log: Path) -> None:
+    log.unlink()
+
+    answer = zephctl("tail-log", "-q")
+
+    assert answer == Answer(1, "", f"zephctl: {log} cannot be read: No such file or directory\n")
+
+
+def test_without_a_server_there_is_nothing_to_follow(zephctl: Zephctl, log: Path) -> None:
+    answer = zephctl("tail-log", "-f")
+
+    assert (answer.status, answer.stdout) == (5, "")
+    assert answer.stderr.startswith("zephctl: no server listens on ")
+
+
+def test_a_log_on_stderr_has_no_file(zephctl: Zephctl, write_settings: Callable[..., Path]) -> None:
+    write_settings(SERVICE_LIST=[], LOG_PATH="-")
+
+    answer = zephctl("tail-log")
+
+    assert (answer.status, answer.stdout) == (1, "")
+    assert "LOG_PATH is '-'" in answer.stderr
