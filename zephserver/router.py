@@ -64,6 +64,12 @@ class Router(Service):
 
     def main(self) -> None:
         """Load the tasks; then there is nothing to do until the server stops."""
+        try:
+            self._serve()
+        finally:
+            self._disabled.clear()  # for the next life
+
+    def _serve(self) -> None:
         settings = self.server.settings
         faults = self.check(settings)
         if faults:
@@ -81,7 +87,6 @@ class Router(Service):
         left = self._workers.join(2.0)
         if left:
             _log.warning("tasks still run and are left behind: %s", ", ".join(left))
-        self._disabled.clear()
 
     def disable(self) -> None:
         """Take no more requests, interrupt the tasks that run."""
@@ -130,6 +135,12 @@ class Router(Service):
             client.lanes[name] = deque()
             self._start(job)
 
+    def left(self, client: Client) -> None:
+        """The client is gone: interrupt those of its tasks that wish it."""
+        for job in list(client.jobs):
+            if getattr(job.task, "interrupt_on_disconnect", False):
+                job.interrupt()
+
     def running(self) -> int:
         """Tasks that run or wait. Any thread."""
         return len(self._jobs)
@@ -137,6 +148,7 @@ class Router(Service):
     def abandon(self, service: WebsocketClient) -> None:
         """Interrupt and forget what still runs for a service whose loop ends: nobody waits for it any more."""
         for job in [job for job in self._jobs if job.service is service]:
+            job.is_given_up = True
             job.interrupt()
             self._jobs.discard(job)
 

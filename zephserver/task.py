@@ -36,10 +36,12 @@ class Task:
 
     An instance lives in one worker thread from its construction to its end; with ``async def main`` it runs on the
     event loop instead and must not block. Messages of one connection to one task run one after the other unless
-    `concurrent` is True; different tasks overlap. `timeout` is in seconds, None means TASK_TIMEOUT.
+    `concurrent` is True; different tasks overlap. `timeout` is in seconds, None means TASK_TIMEOUT. With
+    `interrupt_on_disconnect` a task is interrupted when its client leaves; otherwise it does its work to the end.
     """
 
     concurrent: ClassVar[bool] = False
+    interrupt_on_disconnect: ClassVar[bool] = False
     timeout: ClassVar[float | None] = None
 
     def __init__(self, request: Request) -> None:
@@ -55,7 +57,7 @@ class Task:
         raise NotImplementedError(f"{type(self).__name__} has no main()")
 
     def interrupt(self) -> None:
-        """End main() soon: it took too long, or the server stops. Called from another thread."""
+        """End main() soon: it took too long, its client left, or the server stops. Called from another thread."""
 
     def reply(self, data: Any = None) -> bool:
         """Answer the client; False when it has left. Any thread, any number of times."""

@@ -84,9 +84,11 @@ class WebsocketClient(Service):
 
     def main(self) -> None:
         """Run the event loop until disable()."""
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._serve())
-        self._stopping.clear()
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._serve())
+        finally:
+            self._stopping.clear()  # for the next life
 
     def disable(self) -> None:
         """Drain and stop: no new connections, no new messages, the tasks under way end, then everybody is closed."""
@@ -186,6 +188,7 @@ class WebsocketClient(Service):
         if not self._addresses[address]:
             del self._addresses[address]
         if was_ready:
+            self._router.left(client)
             self._rooms.depart(client)
         self.count(f"close {code}")
         if self.server.bus.wants(ClientClosed):

@@ -251,6 +251,8 @@ class PicowsConnection(picows.WSListener):
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        queue = self._engine.settings.send_queue_bytes
+        transport.underlying_transport.set_write_buffer_limits(high=min(64 * 1024, queue))
         self._engine.connections.add(self)
         self._receiver = self._engine.gateway.opened(self)
 
