@@ -140,13 +140,16 @@ def talk(path: str, words: list[str], timeout: float = PATIENCE, start: str = "z
         try:
             connection.connect(path)
             connection.sendall(line.encode("utf-8", "surrogateescape") + b"\n")
-            buffer = b""
+            buffer, said = b"", False
             while data := connection.recv(65_536):
+                said = True
                 *lines, buffer = (buffer + data).split(b"\n")
                 for one in lines:
                     yield one.decode("utf-8", "replace")
             if buffer:
                 yield buffer.decode("utf-8", "replace")
+            if not said:
+                raise ControlUnreachable(f"the server on {path} went away before it answered; see its log")
         except OSError as error:
             raise control_error(path, error, start) from None
 
@@ -257,7 +260,9 @@ def _stop(options: dict[str, str], words: list[str]) -> int:
     line = ""
     for line in talk(path, ["stop"]):
         print(line, flush=True)
-    return ExitStatus.DONE if line == "stopped" else ExitStatus.FAILED
+    if line != "stopped":
+        raise ZephError("the server ended without stopping cleanly; see its log")
+    return ExitStatus.DONE
 
 
 def _command(options: dict[str, str], words: list[str]) -> int:

@@ -116,12 +116,19 @@ class CommandTable:
         return self.find(".".join(words[:2])), ()
 
 
+# What JSON may bring for a parameter; True is no number here, though Python says so.
+_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
+
+
 def _converted(name: str, value: Any, annotation: Any) -> Any:
-    """A word as the number or flag that the function expects."""
-    if not isinstance(value, str):
-        return value
+    """The value as the function expects it: a word as the number or flag that it means, other values as they are."""
     expected = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     expected = expected.removesuffix(" | None")
+    kinds = _KINDS.get(expected)
+    if kinds is None or (isinstance(value, kinds) and isinstance(value, bool) == (expected == "bool")):
+        return value
+    if not isinstance(value, str):
+        raise BadRequest(f"{name}: expected {expected}, got {value!r}")
     try:
         if expected == "int":
             return int(value)

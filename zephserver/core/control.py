@@ -207,6 +207,8 @@ class ControlServer:
                         if not client.send(line):
                             return False
                 result = None
+            elif result is None and call.plain:
+                result = "done"  # an empty answer is what a server that is killed gives
             return client.send(wire.plain_text(result) if call.plain else wire.result_line(call.id, result))
         except ZephError:
             raise

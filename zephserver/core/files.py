@@ -40,6 +40,11 @@ def keep_from_children(descriptor: int) -> None:
     _own.add(descriptor)
 
 
+def forget(descriptor: int) -> None:
+    """The descriptor is closed by somebody else, or may go to children again."""
+    _own.discard(descriptor)
+
+
 def close_own(descriptor: int) -> None:
     """Close a descriptor that was kept from children."""
     _own.discard(descriptor)

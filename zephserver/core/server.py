@@ -328,7 +328,7 @@ class Server:
         try:
             self._notify.send("STOPPING=1", f"STATUS=stopping: {self.stop_reason}")
             self.bus.publish(ServerStopping(reason=self.stop_reason))
-            outcome = self.services.disable_all_services(self.settings.shutdown_timeout * SERVICES_SHARE)
+            outcome = self.services.disable_all_services(self.settings.shutdown_timeout * SERVICES_SHARE, for_good=True)
             stuck = [name for name, error in outcome.items() if error is not None]
             if stuck:
                 self.exit_status = self.exit_status or 1

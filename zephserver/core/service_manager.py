@@ -57,6 +57,7 @@ class ServiceManager:
         self._translate = translate
         self._options = dict(options or {})
         self._closing = False
+        self._closed_for_good = False
         self._order: list[str] = []  # the services as they were enabled
         self._services: dict[str, ManagedService] = {}
         for name in names:
@@ -184,14 +185,18 @@ class ServiceManager:
         self._open_again()
         return self._outcome(lambda service: self._enable(service, path=()))
 
-    def disable_all_services(self, timeout: float | None = None) -> dict[str, ServiceError | None]:
+    def disable_all_services(
+        self, timeout: float | None = None, *, for_good: bool = False
+    ) -> dict[str, ServiceError | None]:
         """Disable every service in the reverse of the order they were enabled, within *timeout* seconds for all.
 
-        No service is resurrected from here on, until one is enabled again. What each one raised, or None.
+        No service is resurrected from here on, until one is enabled again, which cannot happen any more *for_good*.
+        What each one raised, or None.
         """
         end = None if timeout is None else self._clock.monotonic() + timeout
         with self._runner.turn():
             self._closing = True
+            self._closed_for_good |= for_good
             for service in self._services.values():
                 service.wanted = service.late = False
             order = [self._services[name] for name in reversed(self._order)]
@@ -308,7 +313,7 @@ class ServiceManager:
     def _open_again(self) -> None:
         """Somebody enables something after everything was disabled."""
         with self._runner.changed:
-            self._closing = False
+            self._closing = self._closed_for_good
 
     def _enable(self, service: ManagedService, path: tuple[str, ...], *, late: bool = False) -> bool:
         """Enable what *path* requires; *late* is the end of a constructor that nobody waited for."""

@@ -13,6 +13,7 @@ import aiofastnet
 import picows
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # what ws_create_server() makes; not in the stubs
 
+from zephserver.core.files import forget, keep_from_children
 from zephserver.core.settings import Settings
 from zephserver.core.unix_socket import bind, make_room
 from zephserver.engines.assembler import ABNORMAL, Assembler, Close, read_close, write_close
@@ -46,6 +47,7 @@ class PicowsEngine:
         self._heartbeat: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLContext | None = None
         self._socket_path: str | None = None
+        self._descriptors: list[int] = []  # of the listening sockets
         self._doors: set[Door] = set()
         self.connections: set[PicowsConnection] = set()
         self.now = 0.0  # the loop's time at the last beat: one clock reading for all connections
@@ -83,6 +85,9 @@ class PicowsEngine:
             )
             host, port, *_ = self._server.sockets[0].getsockname()
             address = Address(host, port, self._tls is not None)
+        self._descriptors = [listener.fileno() for listener in self._server.sockets]
+        for descriptor in self._descriptors:
+            keep_from_children(descriptor)
         self.now = loop.time()
         self._beat(loop)
         return address
@@ -95,6 +100,9 @@ class PicowsEngine:
     def stop_listening(self) -> None:
         """Accept nobody any more."""
         if self._server is not None:
+            for descriptor in self._descriptors:
+                forget(descriptor)
+            self._descriptors = []
             self._server.close()
         if self._socket_path is not None:
             with contextlib.suppress(OSError):
