@@ -101,7 +101,10 @@ def test_f1_a_full_disk_hurts_nobody_and_what_is_lost_is_counted(
         assert answer.status == 0
         assert answer.seconds < 1.0
     wait_until(
-        lambda: int(folder.call("status")["log_dropped"]) > 0 or "lines of this log are lost" in folder.log,
+        lambda: (
+            int(folder.call("status")["log_dropped"]) > 0
+            or "lines of this log are lost" in (disk / "logging.log").read_text()
+        ),
         "the status, or a line that still fitted, tells of dropped lines",
     )
     seconds = time.monotonic() - began

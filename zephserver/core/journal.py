@@ -34,11 +34,17 @@ class Journal(Generic[T]):
     def after(self, number: int, timeout: float | None = 0.0) -> tuple[list[T], int]:
         """The items that follow *number* and how many of them are lost; waits up to *timeout* seconds for the first."""
         with self._news:
-            if number >= self.last and not self._closed and timeout != 0.0:
+            if timeout != 0.0:
                 self._news.wait_for(lambda: self.last > number or self._closed, timeout)
             first = self.last - len(self._items) + 1
             lost = max(0, first - number - 1)
             return list(islice(self._items, max(0, number + 1 - first), None)), lost
+
+    def wait(self, number: int) -> int:
+        """Wait until something follows *number*, or the journal is closed; the number of the last item."""
+        with self._news:
+            self._news.wait_for(lambda: self.last > number or self._closed)
+            return self.last
 
     def tail(self, count: int) -> int:
         """The number after which the last *count* items start."""

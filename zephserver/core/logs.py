@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,8 @@ from zephserver.core.journal import Journal
 from zephserver.core.log_file import LogFile
 from zephserver.core.text import escape
 
-KEPT = 5_000  # lines in memory, for tail-log and for a disk that is slow
+KEPT = 5_000  # lines in memory, for whoever follows the log
+UNWRITTEN = 50_000  # lines that may wait for a slow disk; what comes then is dropped, counted and told
 LONGEST = 16_384  # characters of a line; a log is no place for a payload
 
 _SECRETS = re.compile(r"(?i)\b(\w*(?:password|passwd|secret|token|session_?id|authorization|cookie)[\"']?\s*[=:]\s*)"
@@ -81,6 +83,7 @@ class Log:
         self._level = level
         self._levels: dict[str, str] = {}
         self._reopen = False
+        self._unwritten: deque[Line] = deque()
         hidden = sorted(filter(None, secret_values), key=len, reverse=True)
         self._hidden = re.compile("|".join(map(re.escape, hidden))) if hidden else None
         self._subscription: Subscription | None = None
@@ -119,8 +122,14 @@ class Log:
         fields = {name: self._redact(v) if isinstance(v, str) else v for name, v in (fields or {}).items()}
         at = self._clock.time() if at is None else at
         with self._lock:
-            if not self.journal.closed:
-                self.journal.append(Line(self.journal.last + 1, at, level, service, text, trace, fields))
+            if self.journal.closed:
+                return
+            line = Line(self.journal.last + 1, at, level, service, text, trace, fields)
+            if len(self._unwritten) < UNWRITTEN:
+                self._unwritten.append(line)
+            else:
+                self._file.dropped += 1
+            self.journal.append(line)
 
     def level(self, service: str = "") -> str:
         """The least severe level that is written, of a service or of the server."""
@@ -172,22 +181,18 @@ class Log:
 
     def _write(self) -> None:
         """Body of the writer's thread."""
-        written = 0
-        while True:
-            lines, lost = self.journal.after(written, timeout=None)
+        seen = 0
+        while not (self.journal.closed and seen == self.journal.last):
+            seen = self.journal.wait(seen)
             if self._reopen:
                 self._reopen = False
                 try:
                     self._file.reopen()
                 except Exception as error:
                     self.write("ERROR", f"the log cannot be opened anew: {error}")
-            if lost:
-                self._file.dropped += lost
+            lines = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
             if lines:
-                written = lines[-1].seq
                 self._file.write([self._encode(line) for line in lines])
-            elif self.journal.closed:
-                return
 
     def _encode(self, line: Line) -> bytes:
         text = json.dumps(line.as_dict(), ensure_ascii=True, default=str) if self._json else line.as_text()

@@ -268,7 +268,7 @@ def test_a_reopening_that_fails_is_told_and_the_log_goes_on(make: Make, path: Pa
 def test_lines_that_the_writer_could_not_keep_up_with_are_counted(
     make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "KEPT", 5)
+    monkeypatch.setattr(logs, "UNWRITTEN", 5)
     inside, gate = threading.Event(), threading.Event()
     log = make()
     write = log._file.write
@@ -288,8 +288,8 @@ def test_lines_that_the_writer_could_not_keep_up_with_are_counted(
 
     text = "\n".join(written(log, path))
     assert "5 lines of this log are lost" in text
-    assert "line 9" in text
-    assert "line 4" not in text
+    assert "line 4" in text
+    assert "line 5" not in text
 
 
 def test_fifty_threads_lose_and_tear_no_line(make: Make, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
