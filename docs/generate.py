@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zephctl.cli import COMMANDS, cli
-from zephserver.core.settings import default_of, page
+from zephserver.core.settings_page import default_of, page
 
 DOCS = Path(__file__).parent
 

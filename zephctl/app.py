@@ -14,7 +14,7 @@ from zephctl.output import MODES, Output, closed_pipe
 from zephserver.core.settings_file import find_settings_file, interface_of
 
 if TYPE_CHECKING:
-    from zephserver.core.settings import Settings
+    from zephserver.core.settings_page import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from zephctl.scripts import control_error
+from zephctl.scripts import connect, control_error
 from zephserver.core.errors import CommandFailed, ControlError, ControlUnreachable
 
 FOR_EVER = float("inf")
@@ -78,7 +78,7 @@ class ControlClient:
         if self._socket is None:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.settimeout(self._timeout)
-            self._socket.connect(self.path)
+            connect(self._socket, self.path, self._timeout)
             self._buffer = b""
         return self._socket
 

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import sys
+import time
 
 from zephctl.exits import ExitStatus, status_of
 from zephserver.core.errors import ControlDenied, ControlUnreachable, NoAnswer, SettingsError, ZephError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from zephserver.core.server import Server
-    from zephserver.core.settings import Settings
+    from zephserver.core.settings_page import Settings
 
 PATIENCE = 120.0  # seconds without a word from the server
 
@@ -138,7 +139,7 @@ def talk(path: str, words: list[str], timeout: float = PATIENCE, start: str = "z
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
-            connection.connect(path)
+            connect(connection, path, timeout)
             connection.sendall(line.encode("utf-8", "surrogateescape") + b"\n")
             buffer, said = b"", False
             while data := connection.recv(65_536):
@@ -152,6 +153,19 @@ def talk(path: str, words: list[str], timeout: float = PATIENCE, start: str = "z
                 raise ControlUnreachable(f"the server on {path} went away before it answered; see its log")
         except OSError as error:
             raise control_error(path, error, start) from None
+
+
+def connect(connection: socket.socket, path: str, timeout: float | None) -> None:
+    """Connect, and try again while the server has too many clients waiting to be accepted (EAGAIN on a UNIX socket)."""
+    end = time.monotonic() + (timeout or PATIENCE)
+    while True:
+        try:
+            connection.connect(path)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise TimeoutError from None
+            time.sleep(0.01)
 
 
 def control_error(path: str, error: OSError, start: str = "zephserver-start") -> ZephError:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from zephserver.core.runtime import get_service, say, subscribe, unsubscribe
     from zephserver.core.server import Server
     from zephserver.core.service import Service
-    from zephserver.core.settings import Settings, load_settings, make_settings
+    from zephserver.core.settings import load_settings, make_settings
+    from zephserver.core.settings_page import Settings
     from zephserver.session_manager import User
     from zephserver.task import Request, Task
 
@@ -25,7 +26,7 @@ _HOMES = {
     "Request": "zephserver.task",
     "Server": "zephserver.core.server",
     "Service": "zephserver.core.service",
-    "Settings": "zephserver.core.settings",
+    "Settings": "zephserver.core.settings_page",
     "Task": "zephserver.task",
     "User": "zephserver.session_manager",
     "command": "zephserver.core.command_table",

@@ -24,7 +24,7 @@ from zephserver.core.errors import (
     UnknownTask,
 )
 from zephserver.core.service import Service, load_class
-from zephserver.core.settings import Settings
+from zephserver.core.settings_page import Settings
 from zephserver.events import TaskFinished, TaskRaised
 from zephserver.task import Request, TaskPing
 from zephserver.workers import WorkerPool

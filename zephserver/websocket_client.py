@@ -17,7 +17,7 @@ from zephserver.client import Client, Stage
 from zephserver.core import runtime
 from zephserver.core.errors import BadMessage, Overloaded, StartFailed
 from zephserver.core.service import Service
-from zephserver.core.settings import Settings
+from zephserver.core.settings_page import Settings
 from zephserver.engines.interface import Address, Connection, DeflateCache, Engine, Handshake, HttpResponse
 from zephserver.engines.picows import PicowsEngine
 from zephserver.events import ClientClosed, ClientConnected, ClientRefused, Listening

@@ -22,8 +22,9 @@ from zephserver.core.logs import LogStream
 from zephserver.core.notify import Notify
 from zephserver.core.runtime import current_server
 from zephserver.core.server import Server
-from zephserver.core.settings import Settings, load_settings
+from zephserver.core.settings import load_settings
 from zephserver.core.settings_file import find_settings_file
+from zephserver.core.settings_page import Settings
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 INTERRUPTED = 130

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zephserver.core.errors import ServiceNotLoaded
 from zephserver.core.service import load_service
-from zephserver.core.settings import Settings
+from zephserver.core.settings_page import Settings
 
 
 def check(settings: Settings) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zephserver.core.command_table import command
 from zephserver.core.errors import BadRequest, NoAnswer, ZephError
 from zephserver.core.events import Event
 from zephserver.core.logs import Line
-from zephserver.core.server import Server
 from zephserver.core.settings_kinds import LEVELS, a_level
+
+if TYPE_CHECKING:
+    from zephserver.core.server import Server
 
 PULSE = 1.0  # seconds after which a stream looks whether its client is still there
 

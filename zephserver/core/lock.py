@@ -30,7 +30,7 @@ class Lock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                pid = _read_pid(descriptor)
+                pid = _read_pid(descriptor, patience=0.5)
                 os.close(descriptor)
                 raise AlreadyRunning(self.path, pid) from None
             if is_same_file(descriptor, self.path):
@@ -64,7 +64,13 @@ class Lock:
         keep_from_children(descriptor)  # closing its copy does not unlock ours
 
 
-def _read_pid(descriptor: int) -> int | None:
-    """The pid on the first line; whatever else the file may hold is nobody's pid."""
-    word = os.pread(descriptor, 20, 0).split(b"\n")[0]
+def _read_pid(descriptor: int, patience: float = 0.0) -> int | None:
+    """The pid on the first line; whatever else the file may hold is nobody's pid.
+
+    *patience* is for a holder that has the lock and is about to write: seconds in which an empty file is read again.
+    """
+    end = time.monotonic() + patience
+    while not (text := os.pread(descriptor, 20, 0)) and time.monotonic() < end:
+        time.sleep(0.005)
+    word = text.split(b"\n")[0]
     return int(word) if word.isdigit() else None

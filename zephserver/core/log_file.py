@@ -84,7 +84,7 @@ class LogFile:
         """Write the batch whole or not at all."""
         if not batch:
             return
-        note = [f"{self.dropped} lines of this log are lost: the disk was full\n".encode()] if self.dropped else []
+        note = [f"{self.dropped} lines of this log are lost: the disk was full or too slow\n".encode()] if self.dropped else []
         try:
             self._write_whole(b"".join(note + batch))
             self.dropped = 0

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from zephserver.core import legacy, runtime
+from zephserver.core import core_commands, legacy, runtime
 from zephserver.core.bus import EventBus
 from zephserver.core.clock import Clock, SystemClock
 from zephserver.core.cluster.local import LocalEngine
@@ -34,7 +34,7 @@ from zephserver.core.logs import Log, LogHandler
 from zephserver.core.notify import Notify
 from zephserver.core.service import Service
 from zephserver.core.service_manager import ServiceManager
-from zephserver.core.settings import Settings
+from zephserver.core.settings_page import Settings
 from zephserver.version import __version__
 
 GUARD = 2.0  # seconds between two looks at the lock and the socket, in case somebody deleted them
@@ -102,6 +102,7 @@ class Server:
         """
         try:
             self._started = self.clock.monotonic()
+            self.table.add_functions(vars(core_commands).values(), self)
             left_behind = self.lock.acquire()
             self._undo.append(self.lock.release)
             self._open_log()
@@ -111,9 +112,6 @@ class Server:
             self._close()
             raise
         runtime.running.append(self)
-        from zephserver.core import core_commands  # the rows import the server's types
-
-        self.table.add_functions(vars(core_commands).values(), self)
         self.bus.publish(ServerStarted(version=__version__, pid=os.getpid()))
         if left_behind is not None:
             self.bus.publish(Recovered(what=f"pid {left_behind} ended without stopping; its lock was free"))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from zephserver.core.settings import Settings
+from zephserver.core.settings_page import Settings
 from zephserver.engines.handshake import Opening, RefusedRequest, find_end, read_opening, refusal, write_response
 from zephserver.engines.interface import Gateway
 from zephserver.proxies import client_address

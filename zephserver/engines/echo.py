@@ -11,7 +11,8 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from zephserver.core.settings import Settings, make_settings
+from zephserver.core.settings import make_settings
+from zephserver.core.settings_page import Settings
 from zephserver.engines.interface import Connection, Handshake, HttpResponse
 from zephserver.engines.picows import PicowsEngine
 

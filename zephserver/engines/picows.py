@@ -7,20 +7,20 @@ import contextlib
 import functools
 import os
 import ssl
-from typing import Any
 
 import aiofastnet
 import picows
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # what ws_create_server() makes; not in the stubs
 
 from zephserver.core.files import forget, keep_from_children
-from zephserver.core.settings import Settings
+from zephserver.core.settings_page import Settings
 from zephserver.core.unix_socket import bind, make_room
 from zephserver.engines.assembler import ABNORMAL, Assembler, Close, read_close, write_close
 from zephserver.engines.deflate import SMALLEST, Deflate, compress, negotiate
 from zephserver.engines.door import Door, hang_up
 from zephserver.engines.handshake import Opening
 from zephserver.engines.interface import Address, DeflateCache, Gateway, Handshake, Receiver
+from zephserver.engines.picows_adapters import Deaf, Silence, UnixTransport
 from zephserver.engines.tls import load_certificate, make_tls
 
 CLOSE_TIME = 3.0  # seconds for the peer's half of the closing handshake
@@ -137,7 +137,7 @@ class PicowsEngine:
             None,
             False,  # the server's side
             lambda request: answer,
-            _Silence(),
+            Silence(),
             True,  # an exception in a listener closes the connection
             None,
             *(False, 0, 0, picows.WSAutoPingStrategy.PING_WHEN_IDLE),  # the engine pings, with one timer for all
@@ -148,7 +148,7 @@ class PicowsEngine:
         )
         transport.set_protocol(protocol)
         is_unix = self._socket_path is not None
-        protocol.connection_made(_UnixTransport(transport) if is_unix else transport)
+        protocol.connection_made(UnixTransport(transport) if is_unix else transport)
         # The request has been read; picows gets the least that makes it answer, and keeps no headers alive.
         head = _HEAD % opening.key.encode()
         view = memoryview(head + rest)
@@ -359,69 +359,10 @@ class PicowsConnection(picows.WSListener):
     def _hang_up(self) -> None:
         """Nothing is left to say: hear no more, and end the connection when the peer does."""
         transport = self._transport.underlying_transport
-        transport.set_protocol(_Deaf(transport.get_protocol()))
+        transport.set_protocol(Deaf(transport.get_protocol()))
         hang_up(transport)
 
     def _cut_off(self, why: str) -> None:
         """The peer does not read: a close frame would only join the queue."""
         self._closing = Close(4008, f"slow: {why}")
         self.abort()
-
-
-class _Deaf(asyncio.Protocol):
-    """Takes the place of picows when nothing counts any more but the end of the connection."""
-
-    def __init__(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = protocol
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Now picows hears it."""
-        self._protocol.connection_lost(error)
-
-
-class _Silence:
-    """The logger that picows gets: what it would log is a peer's fault, and that is an event of ours."""
-
-    name = "picows"
-
-    def isEnabledFor(self, level: int) -> bool:
-        """Never."""
-        return False
-
-    def log(self, *words: Any, **more: Any) -> None:
-        """Nothing."""
-
-    debug = info = warning = error = exception = critical = log
-
-
-class _UnixTransport:
-    """A transport on a UNIX socket, for picows, which sets TCP options on every socket and cannot bear a refusal."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As the transport says, with a socket that takes TCP options and forgets them."""
-        found = self._transport.get_extra_info(name, default)
-        return _UnixSocket(found.fileno()) if name == "socket" else found
-
-
-class _UnixSocket:
-    """The little that picows asks of a socket."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self._descriptor
-
-    def setsockopt(self, *option: Any) -> None:
-        """There is no TCP here."""
-
-    def getsockopt(self, *option: Any) -> int:
-        """There is no TCP here."""
-        return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from zephserver.core.settings import Settings
+from zephserver.core.settings_page import Settings
 
 
 def make_tls(settings: Settings) -> ssl.SSLContext | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.zephctl.conftest import Answer, Terminal
-from zephserver.core.settings import page
+from zephserver.core.settings_page import page
 
 Zephctl = Callable[..., Answer]
 Write = Callable[..., Path]

@@ -9,7 +9,8 @@ import pytest
 
 from zephserver.core.errors import SettingsError
 from zephserver.core.lifecycle import Restart
-from zephserver.core.settings import Settings, default_of, load_settings, make_settings, page
+from zephserver.core.settings import load_settings, make_settings
+from zephserver.core.settings_page import Settings, default_of, page
 
 Write = Callable[..., Path]
 
