@@ -84,7 +84,8 @@ class LogFile:
         """Write the batch whole or not at all."""
         if not batch:
             return
-        note = [f"{self.dropped} lines of this log are lost: the disk was full or too slow\n".encode()] if self.dropped else []
+        why = "the disk was full or too slow"
+        note = [f"{self.dropped} lines of this log are lost: {why}\n".encode()] if self.dropped else []
         try:
             self._write_whole(b"".join(note + batch))
             self.dropped = 0
