@@ -17,7 +17,7 @@ from zephserver.core.bus import EventBus
 from zephserver.core.command_table import Command, CommandTable
 from zephserver.core.errors import BadRequest, ServerBusy, ZephError
 from zephserver.core.events import CommandServed, ControlRefused
-from zephserver.core.files import close_own, keep_from_children
+from zephserver.core.files import close_own, keep_from_children, no_fork
 from zephserver.core.unix_socket import bind, inode_of, make_room, peer_of
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ class ControlServer:
         Raises AlreadyRunning when somebody answers on the path, FileRefused when it is not a socket of ours.
         """
         stale = make_room(SETTING, self.path)
-        listener = bind(SETTING, self.path, 0o600)
+        with no_fork():
+            listener = bind(SETTING, self.path, 0o600)
+            keep_from_children(listener.fileno())
         listener.setblocking(False)
-        keep_from_children(listener.fileno())
         self._listener = listener
         self._inode = inode_of(self.path)
         self._wake, waker = socket.socketpair()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
+from contextlib import AbstractContextManager
 
 from zephserver.core.errors import FileRefused
 
@@ -33,6 +35,12 @@ def open_own(setting: str, path: str, flags: int, mode: int) -> int:
 
 
 _own: set[int] = set()
+_forks = threading.RLock()  # held while a process forks
+
+
+def no_fork() -> AbstractContextManager[object]:
+    """Hold this from the making of a descriptor until keep_from_children(): no other thread forks in between."""
+    return _forks
 
 
 def keep_from_children(descriptor: int) -> None:
@@ -57,6 +65,7 @@ def _close_in_child() -> None:
     _own.clear()
 
 
+os.register_at_fork(before=_forks.acquire, after_in_parent=_forks.release, after_in_child=_forks.release)
 os.register_at_fork(after_in_child=_close_in_child)
 
 

@@ -7,7 +7,7 @@ import os
 import time
 
 from zephserver.core.errors import AlreadyRunning
-from zephserver.core.files import close_own, is_same_file, keep_from_children, open_own
+from zephserver.core.files import close_own, is_same_file, keep_from_children, no_fork, open_own
 
 
 class Lock:
@@ -25,6 +25,10 @@ class Lock:
 
         Returns the pid that an earlier server left inside when it ended without releasing the lock, None otherwise.
         """
+        with no_fork():
+            return self._acquire()
+
+    def _acquire(self) -> int | None:
         while True:
             descriptor = open_own("LOCK_FILE", self.path, os.O_RDWR, 0o600)
             try:

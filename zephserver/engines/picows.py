@@ -12,7 +12,7 @@ import aiofastnet
 import picows
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # what ws_create_server() makes; not in the stubs
 
-from zephserver.core.files import forget, keep_from_children
+from zephserver.core.files import forget, keep_from_children, no_fork
 from zephserver.core.settings_page import Settings
 from zephserver.core.unix_socket import bind, make_room
 from zephserver.engines.assembler import ABNORMAL, Assembler, Close, read_close, write_close
@@ -54,43 +54,44 @@ class PicowsEngine:
 
     async def listen(self) -> Address:
         """Open the port or the UNIX socket. Raises OSError, FileRefused."""
+        self._tls = make_tls(self.settings)
+        with no_fork():
+            self._server = await self._make_server()
+            self._descriptors = [listener.fileno() for listener in self._server.sockets]
+            for descriptor in self._descriptors:
+                keep_from_children(descriptor)
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        self._beat(loop)
+        if self._socket_path is not None:
+            return Address(self._socket_path, None, self._tls is not None)
+        host, port, *_ = self._server.sockets[0].getsockname()
+        return Address(host, port, self._tls is not None)
+
+    async def _make_server(self) -> asyncio.Server:
         settings = self.settings
         loop = asyncio.get_running_loop()
         make_door = functools.partial(Door, self.gateway, self._open, settings, self._doors)
-        self._tls = make_tls(settings)
         tls_time = settings.handshake_timeout if self._tls is not None else None
         if settings.host_zeph.startswith("unix:"):
             path = str(settings.folder / settings.host_zeph.removeprefix("unix:"))
             make_room("HOST_ZEPH", path)
-            self._server = await aiofastnet.create_unix_server(
-                loop,
-                make_door,
-                sock=bind("HOST_ZEPH", path, SOCKET_MODE),
-                ssl=self._tls,
-                ssl_handshake_timeout=tls_time,
-            )
+            listener = bind("HOST_ZEPH", path, SOCKET_MODE)
             self._socket_path = path
-            address = Address(path, None, self._tls is not None)
-        else:
-            self._server = await aiofastnet.create_server(
-                loop,
-                make_door,
-                settings.host_zeph,
-                settings.port_zeph,
-                reuse_address=True,
-                reuse_port=settings.reuse_port,
-                ssl=self._tls,
-                ssl_handshake_timeout=tls_time,
-                backlog=1024,
+            return await aiofastnet.create_unix_server(
+                loop, make_door, sock=listener, ssl=self._tls, ssl_handshake_timeout=tls_time
             )
-            host, port, *_ = self._server.sockets[0].getsockname()
-            address = Address(host, port, self._tls is not None)
-        self._descriptors = [listener.fileno() for listener in self._server.sockets]
-        for descriptor in self._descriptors:
-            keep_from_children(descriptor)
-        self.now = loop.time()
-        self._beat(loop)
-        return address
+        return await aiofastnet.create_server(
+            loop,
+            make_door,
+            settings.host_zeph,
+            settings.port_zeph,
+            reuse_address=True,
+            reuse_port=settings.reuse_port,
+            ssl=self._tls,
+            ssl_handshake_timeout=tls_time,
+            backlog=1024,
+        )
 
     def reload(self) -> None:
         """Read the TLS certificate anew; connections that are open keep theirs. Raises OSError."""
@@ -114,6 +115,8 @@ class PicowsEngine:
         self.stop_listening()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
+        for _ in range(3):  # whoever was accepted a moment ago gets a door in one of the next turns of the loop
+            await asyncio.sleep(0)
         for door in list(self._doors):
             door.shut()
         for connection in list(self.connections):
