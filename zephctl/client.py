@@ -18,7 +18,7 @@ class ControlClient:
 
     def __init__(self, path: str, timeout: float | None = None) -> None:
         self.path = path
-        self._timeout = timeout
+        self._timeout = self._limit = timeout
         self._socket: socket.socket | None = None
         self._buffer = b""
         self._number = 0
@@ -50,7 +50,9 @@ class ControlClient:
         try:
             connection = self._connect()
             limit = self._timeout if timeout is None else timeout
-            connection.settimeout(None if limit == FOR_EVER else limit)
+            if limit != self._limit:
+                self._limit = limit
+                connection.settimeout(None if limit == FOR_EVER else limit)
             unsent = _send(connection, request)
             while (line := self._line(connection)) is not None:
                 if line.startswith(b"error: "):  # what a server says that could not even read the request
@@ -78,6 +80,7 @@ class ControlClient:
         if self._socket is None:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.settimeout(self._timeout)
+            self._limit = self._timeout
             connect(self._socket, self.path, self._timeout)
             self._buffer = b""
         return self._socket

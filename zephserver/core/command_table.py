@@ -59,6 +59,8 @@ class Command:
 
     def call(self, words: Sequence[str], args: dict[str, Any]) -> Any:
         """Check the arguments and call the function. Raises BadRequest with the usage."""
+        if not (words or args or self.signature.parameters):
+            return self.function()
         try:
             bound = self.signature.bind(*words, **args)
         except TypeError as error:

@@ -120,7 +120,8 @@ class _TimeLimit:
         self._on = False
 
     def __enter__(self) -> None:
-        import signal
+        # Not the module signal, whose enums would take a tenth of our start-up.
+        import _signal as signal  # type: ignore[import-not-found]
 
         try:
             if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
@@ -133,7 +134,7 @@ class _TimeLimit:
 
     def __exit__(self, *error: object) -> None:
         if self._on:
-            import signal
+            import _signal as signal
 
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -18,6 +18,9 @@ from typing import Any
 
 from zephserver.core.errors import BadRequest, ZephError
 
+# json.dumps() with arguments of its own makes an encoder for each call.
+_encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+
 LONGEST_REQUEST = 65_536  # bytes, with the newline
 LONGEST_ANSWER = 64 * 1_048_576  # bytes that a client takes for one line
 
@@ -115,4 +118,4 @@ def _cell(value: Any) -> str:
 
 
 def _line(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer, default=str, separators=(",", ":")).encode() + b"\n"
+    return _encode(answer).encode() + b"\n"
