@@ -24,7 +24,6 @@ class Message(msgspec.Struct, frozen=True):
 
 _decoder = msgspec.json.Decoder(Message)
 _encoder = msgspec.json.Encoder()
-encode_value = _encoder.encode
 
 
 def decode(text: str) -> Message:

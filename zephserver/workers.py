@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 _log = logging.getLogger("zephserver.workers")
@@ -58,16 +59,11 @@ class WorkerPool:
 
     def join(self, timeout: float) -> list[str]:
         """Wait for the threads after close(); the names of those that still run."""
-        deadline = threading.Event()
-        timer = threading.Timer(timeout, deadline.set)
-        timer.daemon = True
-        timer.start()
+        end = time.monotonic() + timeout
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
-            while thread.is_alive() and not deadline.is_set():
-                thread.join(0.05)
-        timer.cancel()
+            thread.join(max(0.0, end - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]
 
     def stats(self) -> dict[str, int]:

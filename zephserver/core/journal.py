@@ -46,11 +46,6 @@ class Journal(Generic[T]):
             self._news.wait_for(lambda: self.last > number or self._closed)
             return self.last
 
-    def tail(self, count: int) -> int:
-        """The number after which the last *count* items start."""
-        with self._news:
-            return max(0, self.last - min(count, len(self._items)))
-
     @property
     def closed(self) -> bool:
         """True after close(): nothing more will come."""

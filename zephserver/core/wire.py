@@ -22,7 +22,6 @@ from zephserver.core.errors import BadRequest, ZephError
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 LONGEST_REQUEST = 65_536  # bytes, with the newline
-LONGEST_ANSWER = 64 * 1_048_576  # bytes that a client takes for one line
 
 
 @dataclass(frozen=True, slots=True)

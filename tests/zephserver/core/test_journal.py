@@ -36,7 +36,6 @@ def test_a_reader_gets_what_it_has_not_seen_and_is_told_what_it_lost(seen: int, 
 
 def test_nothing_yet_is_nothing_lost() -> None:
     assert journal(0).after(0) == ([], 0)
-    assert journal(0).tail(10) == 0
 
 
 @given(st.integers(0, 30), st.integers(1, 8), st.integers(0, 40))
@@ -45,15 +44,6 @@ def test_lost_and_read_add_up_to_what_was_said(count: int, size: int, seen: int)
 
     assert len(items) + lost == max(0, count - seen)
     assert items == list(range(count - len(items) + 1, count + 1))
-
-
-@given(st.integers(0, 30), st.integers(1, 8), st.integers(0, 40))
-def test_the_tail_starts_where_so_many_are_left(count: int, size: int, wanted: int) -> None:
-    some = journal(count, size)
-
-    items, lost = some.after(some.tail(wanted))
-
-    assert (len(items), lost) == (min(wanted, count, size), 0)
 
 
 def test_a_reader_that_waits_is_woken_by_the_next_item() -> None:
