@@ -9,16 +9,19 @@ import pty
 import select
 import socket
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent  # the programs that are measured stand beside this Python
 Samples = dict[str, list[float]]  # name of a row: one value a round
+Rows = dict[str, dict[str, list[float]]]  # who is measured: measured thing: one value a round
 
 # A development container may forbid Python to keep compiled files. Then every start would compile the product, which
 # is installed compiled everywhere else.
@@ -96,6 +99,27 @@ def interleave(work: Mapping[str, Callable[[], float]], rounds: int, warm_up: in
         progress(f"round {number + 1}/{rounds}")
     progress("")
     return samples
+
+
+def collect(work: Mapping[str, Callable[[], dict[str, float]]], rounds: int, warm_up: int) -> Rows:
+    """Interleaved rounds. Who fails is named, and has no figure in that round."""
+    rows: Rows = {}
+
+    def once(name: str, measure: Callable[[], dict[str, float]]) -> Callable[[], float]:
+        def run() -> float:
+            try:
+                figures = measure()
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                print(f"left out: {error}", file=sys.stderr)
+                return nan
+            for thing, value in figures.items():
+                rows.setdefault(name, {}).setdefault(thing, []).append(value)
+            return 0.0
+
+        return run
+
+    interleave({name: once(name, measure) for name, measure in work.items()}, rounds, warm_up)
+    return {name: {thing: values[-rounds:] for thing, values in things.items()} for name, things in rows.items()}
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -27,10 +27,7 @@ def settings_page() -> str:
     ]
     for line in page():
         default = "required" if line.metadata["required"] else f"`{_literal(default_of(line))}`"
-        note = " (checked, but without effect in this version)" if line.metadata["idle"] else ""
-        lines.append(
-            f"| `{line.name.upper()}` | {default} | {line.metadata['help'].replace('|', chr(92) + '|')}{note} |"
-        )
+        lines.append(f"| `{line.name.upper()}` | {default} | {line.metadata['help'].replace('|', chr(92) + '|')} |")
     return "\n".join(lines) + "\n"
 
 

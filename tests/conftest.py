@@ -1,14 +1,30 @@
-"""What every test gets: a check that it left nothing behind."""
+"""What every test gets: a check that it left nothing behind. What a run gets: summaries at its end."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+
+from tests.summaries import Summaries
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Summaries(), "summaries")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those in a browser come first: nobody has to wait for one at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith("tests/browser/"))
 
 
 @pytest.fixture(autouse=True)

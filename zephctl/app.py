@@ -11,6 +11,7 @@ import click
 from zephctl.client import ControlClient
 from zephctl.exits import ExitStatus
 from zephctl.output import MODES, Output, closed_pipe
+from zephserver.core.errors import CommandFailed, ServiceNotLoaded, UnknownCommand
 from zephserver.core.settings_file import find_settings_file, interface_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 TIMEOUT = 60.0  # seconds that a server may say nothing
+LONGEST = 1e9  # seconds; a socket cannot wait for ever so much
+
+
+class Seconds(click.FloatRange):
+    """A time that one can wait for, which nan and inf are not."""
+
+    def __init__(self, shortest: float = 0.0, *, more: bool = False) -> None:
+        super().__init__(shortest, min_open=more)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of seconds, or a usage error."""
+        seconds: float = super().convert(value, param, ctx)
+        if not seconds <= LONGEST:
+            self.fail(f"{value!r} is no number of seconds that one can wait for.", param, ctx)
+        return seconds
 
 
 class App:
@@ -66,8 +82,14 @@ class App:
             self.client.close()
 
     def call(self, command: str, **args: Any) -> Any:
-        """The answer of the running server."""
-        return self.client.call(command, **args)
+        """The answer of the running server. Raises CommandFailed, also when no service of it knows the answer."""
+        try:
+            return self.client.call(command, **args)
+        except CommandFailed as error:
+            if error.code != UnknownCommand.code:
+                raise
+            why = f"no service of this server answers {command!r}; see: zephctl services list"
+            raise CommandFailed(ServiceNotLoaded.code, why) from None
 
 
 current: list[App] = []  # the one that runs, for the error handler at the top
@@ -117,7 +139,7 @@ def output_options(function: F) -> F:
 
 
 _WHERE = (
-    click.option("--timeout", type=click.FloatRange(min=0.0, min_open=True), metavar="S", help="Seconds to wait."),
+    click.option("--timeout", type=Seconds(more=True), metavar="S", help="Seconds to wait."),
     click.option("--interface", metavar="SOCKET", help="Control socket of the server."),
     click.option("--folder", metavar="DIR", help="Folder of the settings file."),
     click.option("--settings", "settings_file", metavar="FILE", help="Settings file; also: $ZEPHSETTINGS."),
@@ -137,6 +159,6 @@ _HOW = (
         "mode",
         type=click.Choice(MODES),
         metavar="FORMAT",
-        help="table (on a terminal), plain (in a pipe), json, jsonl or name.",
+        help="table, plain (in a pipe), json, jsonl or name.",
     ),
 )

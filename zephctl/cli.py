@@ -23,16 +23,31 @@ COMMANDS = {
     "new": ("new", "Make a folder with an example that runs at once."),
     "check": ("check", "Check the settings, services and tasks without starting them."),
     "start": ("start", "Start the server and return when it is ready."),
+    "dev": ("dev", "Run the server, and load changed tasks while it runs."),
+    "reload": ("reload", "Load the code of the tasks that has changed."),
     "stop": ("stop", "Stop the server and return when it is down."),
     "restart": ("restart", "Stop the server and start it again."),
     "wait": ("wait", "Wait until the server is ready, or stopped."),
     "status": ("status", "Show whether the server runs and how it is."),
     "services": ("services", "Look at the services and act on them."),
+    "tasks": ("tasks", "Look at the tasks, and call one as a browser would."),
+    "clients": ("clients", "Look at the open connections, and end some."),
+    "rooms": ("rooms", "Look at the rooms and who is in them."),
+    "users": ("users", "Look at the users who are connected."),
+    "say": ("say", "Send a message to browsers."),
+    "token": ("token", "Sign a token with which a user can connect."),
+    "top": ("top", "Watch the server live."),
+    "bench": ("bench", "Put load on the server and measure it."),
+    "metrics": ("metrics", "Print everything that is counted."),
     "events": ("events", "Show what happens in the server."),
     "tail-log": ("tail_log", "Show the last lines of the log, and follow it."),
     "log-level": ("log_level", "Show or change the log level of a running server."),
     "settings": ("settings", "Show the settings and where each comes from."),
     "command": ("command", "Send any command to the server, also one of your services."),
+    "cluster": ("cluster", "Look at the cluster, say an event to it, and hear its events."),
+    "doctor": ("doctor", "Look for trouble in a folder and on this machine."),
+    "unit": ("unit", "Print a systemd unit, or a Dockerfile with a compose file."),
+    "completion": ("completion", "Print what makes a shell complete our commands and your names."),
 }
 
 
@@ -70,19 +85,16 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="zephctl COMMAND --help shows examples. Exit status: 0 done, 1 failed, 2 usage, 3 not running, "
-    "4 no such service, 5 unreachable, 6 settings invalid, 7 permission denied, 8 time-out.",
+    epilog="Examples and options: zephctl COMMAND --help. Exit statuses: zephctl(1).",
 )
 @click.version_option(__version__, prog_name="zephctl", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Operate a zephserver: the one of this folder, or of --folder, --settings or --interface.
+    """Operate a zephserver: the one of this folder, of --folder, or --settings.
 
     \b
-      zephctl new chat            make an example
-      zephctl start               start it and wait until it is ready
-      zephctl status              how is it?
-      zephctl services list       what is running?
-      zephctl tail-log -f         what is it doing?
+      zephctl new chat && cd chat && zephctl start
+      zephctl status
+      zephctl tail-log -f
     """
 
 

@@ -26,6 +26,7 @@ _OF_CODE = {
     "unknown-service": ExitStatus.UNKNOWN,
     "unknown-task": ExitStatus.UNKNOWN,
     "unknown-room": ExitStatus.UNKNOWN,
+    "unknown-client": ExitStatus.UNKNOWN,
     "unknown-setting": ExitStatus.UNKNOWN,
     "unknown-command": ExitStatus.USAGE,
     "bad-request": ExitStatus.USAGE,

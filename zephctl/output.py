@@ -85,13 +85,17 @@ class Output:
         """One item of a stream, written at once: a JSON line in both JSON modes, its text otherwise."""
         if self.is_json:
             self._json(item)
-        elif level and self._is_colored(self.stdout):
+        elif level and self.is_colored(self.stdout):
             from rich.text import Text
 
-            self._render(Text("\n".join(map(escape, text.split("\n"))), style=STYLES.get(level, "")), soft_wrap=True)
+            self.render(Text("\n".join(map(escape, text.split("\n"))), style=STYLES.get(level, "")), soft_wrap=True)
         else:
             self.text(text)
         self.stdout.flush()
+
+    def json_text(self, value: object) -> str:
+        """The value as JSON that stays JSON when text() escapes what a terminal could not bear."""
+        return _dump(value, self.stdout)
 
     def text(self, text: str) -> None:
         """Text that is the answer itself; its lines and tabs stay, other control characters are escaped."""
@@ -118,18 +122,19 @@ class Output:
     def _json(self, value: object) -> None:
         print(_dump(value, self.stdout), file=self.stdout)
 
-    def _is_colored(self, stream: IO[str]) -> bool:
+    def is_colored(self, stream: IO[str]) -> bool:
+        """Whether colours go to *stream*: as --color, NO_COLOR and the terminal say."""
         if self._color != "auto":
             return self._color == "always"
         if os.environ.get("NO_COLOR"):
             return False
         return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
-    def _render(self, what: Any, *, soft_wrap: bool = False) -> None:
+    def render(self, what: Any, *, soft_wrap: bool = False) -> None:
         """Draw with rich, as wide as the terminal, and write it as far as the encoding can."""
         from rich.console import Console
 
-        colored = self._is_colored(self.stdout)
+        colored = self.is_colored(self.stdout)
         console = Console(
             file=self.stdout,
             force_terminal=colored or None,
@@ -156,7 +161,7 @@ class Output:
         for row in rows:
             cells = [_writable(_cell(row.get(column)), self.stdout) for column in columns]
             table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-        self._render(table)
+        self.render(table)
 
     def _grid(self, record: dict[str, Any]) -> None:
         from rich.table import Table
@@ -170,12 +175,17 @@ class Output:
             text = "\n".join(map(escape, value.rstrip().split("\n"))) if is_long else _cell(value)
             text = _writable(text, self.stdout)
             table.add_row(key.replace("_", " "), Text(text, style=STYLES.get(text, "")))
-        self._render(table)
+        self.render(table)
 
 
 def closed_pipe() -> None:
     """Whoever read stdout has gone (`zephctl events | head`): end without a word."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def worker_column(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The column, the last one, that rows have where several processes are one server."""
+    return ["worker"] if any("worker" in row for row in rows) else []
 
 
 def span(seconds: float) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 import sys
-import time
 
 from zephctl.exits import ExitStatus, status_of
-from zephserver.core.errors import ControlDenied, ControlUnreachable, NoAnswer, SettingsError, ZephError
+from zephserver.core.control_socket import PATIENCE, connect, control_error
+from zephserver.core.errors import ControlUnreachable, SettingsError, ZephError
 from zephserver.core.settings_file import find_settings_file, interface_of
 
 TYPE_CHECKING = False
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from zephserver.core.server import Server
     from zephserver.core.settings_page import Settings
 
-PATIENCE = 120.0  # seconds without a word from the server
+RELOADER = "zephserver.reloader/Reloader"  # what makes a server one in development mode
 
 STOP_HELP = """\
 usage: zephserver-stop [SOCKET] [--settings FILE | --folder DIR]
@@ -44,10 +43,12 @@ Exit status: 1 failed, 2 usage, 4 no such service, 5 no server listens, 6 settin
 """
 
 START_HELP = """\
-usage: zephserver-start [-d | --daemon] [--settings FILE | --folder DIR]
+usage: zephserver-start [-d | --daemon] [--dev | --workers N] [--settings FILE | --folder DIR]
 
   zephserver-start                         stay in the foreground; Ctrl-C stops
   zephserver-start --daemon                return when the server is ready
+  zephserver-start --dev                   load changed tasks while it runs
+  zephserver-start --workers 4             four processes that share the port
   zephserver-start --folder /srv/chat -d
 
 Start the server of a folder with a zephsettings.py.
@@ -57,7 +58,7 @@ Exit status: 0 ready (--daemon) or stopped cleanly, 1 failed, 2 usage, 6 setting
 
 def start() -> int:
     """The program zephserver-start."""
-    return _program("zephserver-start", START_HELP, {"-d": "daemon", "--daemon": "daemon"}, _start)
+    return _program("zephserver-start", START_HELP, {"-d": "daemon", "--daemon": "daemon", "--dev": "dev"}, _start)
 
 
 def stop() -> int:
@@ -70,8 +71,8 @@ def command() -> int:
     return _program("zephserver-command", COMMAND_HELP, {}, _command)
 
 
-def run_foreground(settings: Settings) -> int:
-    """Be a server until somebody stops it; tell on stderr when it is ready."""
+def run_foreground(settings: Settings, on_started: Callable[[Server], object] | None = None) -> int:
+    """Be a server until somebody stops it; tell on stderr when it is ready. *on_started* is called then too."""
     from zephserver.core import bootstrap
     from zephserver.core.events import ServerStopping
 
@@ -84,6 +85,8 @@ def run_foreground(settings: Settings) -> int:
             say(f"not ready: {failure}")
         else:
             say(f"{ready_line(server)}; Ctrl-C stops it")
+        if on_started is not None:
+            on_started(server)
 
     return bootstrap.run(settings, on_started=tell)
 
@@ -128,9 +131,11 @@ def start_daemon(settings: Settings) -> str:
 
 def ready_line(server: Server) -> str:
     """A ready server in one line: pid, addresses, log."""
-    urls = [getattr(event, "url", "") for event in server.bus.journal.after(0)[0]]
+    urls = dict.fromkeys(getattr(event, "url", "") for event in server.bus.journal.after(0)[0])
     where = "".join(f", {url}" for url in urls if url)
-    return f"zephserver is ready: pid {os.getpid()}{where}, log {server.settings.log_path}"
+    count = server.settings.workers
+    workers = f", {count} workers" if count > 1 else ""
+    return f"zephserver is ready: pid {os.getpid()}{workers}{where}, log {server.settings.log_path}"
 
 
 def talk(path: str, words: list[str], timeout: float = PATIENCE, start: str = "zephserver-start") -> Iterator[str]:
@@ -153,41 +158,6 @@ def talk(path: str, words: list[str], timeout: float = PATIENCE, start: str = "z
                 raise ControlUnreachable(f"the server on {path} went away before it answered; see its log")
         except OSError as error:
             raise control_error(path, error, start) from None
-
-
-def connect(connection: socket.socket, path: str, timeout: float | None) -> None:
-    """Connect, and try again while the server has too many clients waiting to be accepted (EAGAIN on a UNIX socket)."""
-    end = time.monotonic() + (timeout or PATIENCE)
-    while True:
-        try:
-            connection.connect(path)
-            return
-        except BlockingIOError:
-            if time.monotonic() > end:
-                raise TimeoutError from None
-            time.sleep(0.01)
-
-
-def control_error(path: str, error: OSError, start: str = "zephserver-start") -> ZephError:
-    """What an OSError on the control socket means; *start* is the command that starts a server."""
-    if isinstance(error, PermissionError):
-        return ControlDenied(f"the control socket {path} belongs to another user; use sudo -u OWNER")
-    if isinstance(error, TimeoutError):
-        return NoAnswer(f"the server on {path} gave no answer in time; see its log")
-    if isinstance(error, ConnectionRefusedError) and not is_socket(path):
-        return ControlUnreachable(f"{path} is not a socket; name the control socket of a server")
-    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-        stale = " (the file is a dead server's; the next start removes it)" if is_socket(path) else ""
-        return ControlUnreachable(f"no server listens on {path}{stale}; start one with: {start}")
-    return ControlUnreachable(f"no server can be reached on {path}: {error.strerror or error}")
-
-
-def is_socket(path: str) -> bool:
-    """Whether there is a socket at *path*."""
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False
 
 
 def _program(name: str, help: str, flags: dict[str, str], body: Callable[[dict[str, str], list[str]], int]) -> int:
@@ -240,7 +210,7 @@ def _arguments(argv: list[str], flags: dict[str, str], help: str = COMMAND_HELP)
             options["version"] = ""
         elif option in flags:
             options[flags[option]] = ""
-        elif name in ("--settings", "--folder") or (name == "--interface" and name in help):
+        elif name in ("--settings", "--folder") or (name in ("--interface", "--workers") and name in help):
             if not equals:
                 if not rest:
                     raise _Usage(f"{name} needs a value")
@@ -256,13 +226,30 @@ def _start(options: dict[str, str], words: list[str]) -> int:
         raise _Usage(f"unexpected word {words[0]!r}")
     from zephserver.core.settings import load_settings
 
+    workers = _workers(options)
     settings = load_settings(find_settings_file(options.get("settings"), options.get("folder")))
+    if workers is not None:
+        settings = settings.with_workers(workers)
+    if "dev" in options:
+        settings = settings.with_workers(1).with_service(RELOADER)
     if "daemon" in options:
         print(start_daemon(settings), file=sys.stderr)
         return ExitStatus.DONE
     status = run_foreground(settings)
     sys.stderr.flush()
     os._exit(status)  # threads of stuck services and of C libraries must not run while Python takes itself apart
+
+
+def _workers(options: dict[str, str]) -> int | None:
+    """What --workers says."""
+    word = options.get("workers")
+    if word is None:
+        return None
+    if not (word.isascii() and word.isdigit() and 0 < int(word) < 1_000):
+        raise _Usage(f"--workers needs a number from 1 to 999, got {word!r}")
+    if "dev" in options and int(word) > 1:
+        raise _Usage("--dev is for one process; start several without it")
+    return int(word)
 
 
 def _stop(options: dict[str, str], words: list[str]) -> int:

@@ -18,12 +18,12 @@ _log = logging.getLogger("zephserver.access")
 
 def login_required(target: T) -> T:
     """The task is for users that the session manager knows; others get the error `access-denied`."""
-    return _guarded(target, lambda request: _is_known(request["user"]), "log in first")
+    return guarded(target, lambda request: _is_known(request["user"]), "log in first", "login_required")
 
 
 def user_passes_test(test: Callable[[Any], object], message: str = "not allowed") -> Callable[[T], T]:
     """The task is for users for whom ``test(user)`` is true; a test that raises or is a coroutine denies."""
-    return lambda target: _guarded(target, lambda request: test(request["user"]), message)
+    return lambda target: guarded(target, lambda request: test(request["user"]), message, "user_passes_test")
 
 
 def room_required(*patterns: str) -> Callable[[T], T]:
@@ -34,16 +34,27 @@ def room_required(*patterns: str) -> Callable[[T], T]:
         room = request["room"]
         return room is not None and any(fnmatchcase(room, pattern) for pattern in wanted)
 
-    return lambda target: _guarded(target, is_inside, "join the room first")
+    return lambda target: guarded(target, is_inside, "join the room first", "room_required")
+
+
+def guards_of(task: type[Any]) -> frozenset[str]:
+    """The names of the decorators that guard a task."""
+    return getattr(task.__init__, "__zeph_guards__", frozenset())
+
+
+def waits_when_made(task: type[Any]) -> bool:
+    """Whether one of the decorators asks something that takes time, so that the loop must not make the task."""
+    return getattr(task.__init__, "__zeph_waits__", False)
 
 
 def _is_known(user: Any) -> bool:
     return user is not None and user.is_authenticated is True
 
 
-def _guarded(target: T, test: Callable[[dict[str, Any]], object], message: str) -> T:
+def guarded(target: T, test: Callable[[dict[str, Any]], object], message: str, guard: str, *, waits: bool = False) -> T:
+    """A task, or its constructor, behind a test of the request; *guard* names it, *waits* keeps it off the loop."""
     if isinstance(target, type):
-        target.__init__ = _guarded(target.__init__, test, message)  # type: ignore[misc]
+        target.__init__ = guarded(target.__init__, test, message, guard, waits=waits)  # type: ignore[misc]
         return target
 
     @functools.wraps(target)
@@ -61,5 +72,7 @@ def _guarded(target: T, test: Callable[[dict[str, Any]], object], message: str) 
             raise AccessDenied(message)
         return target(self, request, *args, **more)
 
-    init.__zeph_guarded__ = True  # type: ignore[attr-defined]
+    inner: frozenset[str] = getattr(target, "__zeph_guards__", frozenset())
+    init.__zeph_guards__ = inner | {guard}  # type: ignore[attr-defined]
+    init.__zeph_waits__ = waits or getattr(target, "__zeph_waits__", False)  # type: ignore[attr-defined]
     return init  # type: ignore[return-value]

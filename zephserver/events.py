@@ -74,6 +74,52 @@ class TaskFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TasksReloaded(Event):
+    """Changed code of the tasks is in use."""
+
+    modules: tuple[str, ...]
+    seconds: float
+    running: int
+    keep_old: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        count = len(self.modules)
+        text = f"reloaded {count} module{'' if count == 1 else 's'} ({', '.join(self.modules)})"
+        text += f" in {self.seconds * 1000:.0f} ms"
+        if self.running:
+            text += f"; {self.running} running task{' ends' if self.running == 1 else 's end'} on the old code"
+        if self.keep_old:
+            text += f"; restart {', '.join(self.keep_old)} to use it there too"
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadRefused(Event):
+    """Changed code of the tasks does not work; the old code goes on."""
+
+    level: ClassVar[int] = logging.ERROR
+    error: str
+    file: str | None
+    line: int | None
+    source: str
+    column: int | None
+
+    def __str__(self) -> str:
+        return f"not reloaded: {self.error}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartNeeded(Event):
+    """A file changed that only a restart reads anew."""
+
+    level: ClassVar[int] = logging.WARNING
+    what: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"restart {', '.join(self.what)} to use what has changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRaised(Event):
     """A task raised something that is not for the browser. The traceback goes to the log."""
 

@@ -8,21 +8,25 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Network = IPv4Network | IPv6Network
 
+X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"  # the latter is RFC 7239
+
 # One pair of a Forwarded header (RFC 7239, 4) and what follows it: a value may be quoted and hold anything then.
 _PAIR = re.compile(r'\s*([^\s=;,"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*([;,]|$)')
 
 
-def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network | str]) -> str:
+def client_address(
+    peer: str, headers: Mapping[str, str], trusted: Sequence[Network | str], header: str = X_FORWARDED_FOR
+) -> str:
     """The address of the client: the peer's, unless the peer is a trusted proxy that names another.
 
-    `Forwarded` (RFC 7239) is believed before `X-Forwarded-For`. Proxies append, so the list is read from its end, and
-    the first address that is not a trusted proxy is the client's: what a client itself put in front has no effect. A
-    peer on a UNIX socket has the address '' and is trusted if 'unix' is.
+    Only *header* is read, the one that the proxies write: another would be as its client wrote it. Proxies append, so
+    the list is read from its end, and the first address that is not a trusted proxy is the client's: what a client
+    itself put in front has no effect. A peer on a UNIX socket has the address '' and is trusted if 'unix' is.
     """
     if not _is_trusted(peer, trusted):
         return peer
     address = peer
-    for hop in reversed(_hops(headers)):
+    for hop in reversed(_hops(headers, header)):
         found = _address(hop)
         if found is None:
             break  # 'unknown', or nonsense: what stands before it cannot be believed
@@ -32,11 +36,11 @@ def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Netw
     return address
 
 
-def _hops(headers: Mapping[str, str]) -> list[str]:
-    forwarded = headers.get("forwarded")
-    if forwarded is not None:
-        return _forwarded(forwarded)
-    return [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+def _hops(headers: Mapping[str, str], header: str) -> list[str]:
+    value = headers.get(header, "")
+    if header == FORWARDED:
+        return _forwarded(value) if value else []
+    return [hop.strip() for hop in value.split(",") if hop.strip()]
 
 
 def _forwarded(value: str) -> list[str]:
@@ -61,7 +65,7 @@ def _address(hop: str) -> str | None:
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
-    parsed = _parse(hop)
+    parsed = _parse(hop) if "%" not in hop else None  # a zone means nothing on another machine
     return str(parsed) if parsed is not None else None
 
 

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import threading
 import time
-import traceback
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zephserver import messages
-from zephserver.core import runtime
+from zephserver.caller import Caller
+from zephserver.core import metrics, runtime
 from zephserver.core.command_table import command
 from zephserver.core.errors import (
+    AccessDenied,
+    CommandFailed,
     Overloaded,
-    RequestError,
+    ReloadFailed,
     ServiceNotLoaded,
     SettingsError,
-    TaskFailed,
     TaskTimeout,
     UnknownTask,
+    ZephError,
 )
-from zephserver.core.service import Service, load_class
+from zephserver.core.service import Service
 from zephserver.core.settings_page import Settings
-from zephserver.events import TaskFinished, TaskRaised
-from zephserver.task import Request, TaskPing
+from zephserver.events import TaskFinished
+from zephserver.job import Job, load_task
+from zephserver.task_table import TaskTable
 from zephserver.workers import WorkerPool
 
 if TYPE_CHECKING:
     from zephserver.client import Client
+    from zephserver.session_manager import SessionManager
     from zephserver.websocket_client import WebsocketClient
 
 _log = logging.getLogger("zephserver.router")
@@ -43,13 +48,23 @@ class Router(Service):
 
     def __init__(self) -> None:
         self._disabled = threading.Event()
+        self._is_serving = False
         self._jobs: set[Job] = set()
         self._workers: WorkerPool
-        self.tasks: dict[str, type[Any]] = {}
-        self.finished = 0
-        self.failed = 0
+        self._websocket: WebsocketClient | None = None
+        self.around_task: AbstractContextManager[object] = nullcontext()
+        self.user_for_task: Callable[[Any], Any] | None = None
+        self.table: TaskTable
+        self._outcomes: Counter[tuple[str, str]] = Counter()  # (task, outcome)
+        self._seconds: dict[tuple[str, bool], metrics.Histogram] = {}  # (task, did its work)
 
     # -- the service ------------------------------------------------------------------------------------------------
+
+    @property
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The session manager, where there is one: a task may need what it has set up."""
+        settings = self.server.settings
+        return (settings.my_session_handler,) if settings.my_session_handler in settings.service_list else ()
 
     @staticmethod
     def check(settings: Settings) -> list[str]:
@@ -57,7 +72,7 @@ class Router(Service):
         faults = []
         for name, path in settings.tasks_path.items():
             try:
-                _load_task(path)
+                load_task(path)
             except ServiceNotLoaded as error:
                 faults.append(f"TASKS_PATH: task {name!r}: {error}")
         return faults
@@ -67,6 +82,7 @@ class Router(Service):
         try:
             self._serve()
         finally:
+            self._is_serving = False
             self._disabled.clear()  # for the next life
 
     def _serve(self) -> None:
@@ -74,11 +90,13 @@ class Router(Service):
         faults = self.check(settings)
         if faults:
             raise SettingsError(faults)
-        self.tasks = {"TaskPing": TaskPing} | {name: _load_task(path) for name, path in settings.tasks_path.items()}
+        self.table = TaskTable(self.server)
+        self.table.load()
         server = self.server
         self._workers = WorkerPool(
             "task", settings.task_threads, settings.task_queue, lambda name, body: runtime.spawn(name, body, server)
         )
+        self._is_serving = True
         self.ready()
         self._disabled.wait()
         self._workers.close()
@@ -92,9 +110,50 @@ class Router(Service):
         """Take no more requests, interrupt the tasks that run."""
         self._disabled.set()
 
+    def reload(self) -> None:
+        """Load the code of the tasks that has changed (SIGHUP); what goes wrong stands in the log. Any thread."""
+        try:
+            self.reload_tasks()
+        except ReloadFailed:
+            pass  # it was published
+
+    @command("tasks.reload")
+    def reload_tasks(self, dry_run: bool = False) -> dict[str, Any]:
+        """Load the code of the tasks that has changed; running tasks end on the old code, nobody is disconnected."""
+        return self.table.reload(running=len(self._jobs), dry_run=dry_run)
+
+    @command("tasks.rollback")
+    def roll_tasks_back(self) -> bool:
+        """Go back to the code of the tasks from before the last reload."""
+        return self.table.rollback()
+
     def stats(self) -> dict[str, Any]:
         """How many tasks run, ended, and ended with an error."""
-        return {"tasks": {"running": len(self._jobs), "finished": self.finished, "failed": self.failed}}
+        finished = sum(self._outcomes.values())
+        done = sum(count for (_, outcome), count in list(self._outcomes.items()) if outcome == "done")
+        return {"tasks": {"running": len(self._jobs), "finished": finished, "failed": finished - done}}
+
+    def metrics(self) -> Iterator[metrics.Family]:
+        """What happened to the tasks. Any thread."""
+        yield metrics.gauge("zephserver_tasks_running", "Tasks that run or wait.", len(self._jobs))
+        for what, value in self._workers.stats().items():
+            yield metrics.gauge(f"zephserver_task_{what}", f"Of the worker threads for tasks: {what}.", value)
+        yield metrics.Family(
+            "zephserver_tasks_total",
+            "counter",
+            "Tasks that ended, by outcome: done, or the code of the error.",
+            [("", (("task", task), ("outcome", how)), n) for (task, how), n in sorted(self._outcomes.items())],
+        )
+        yield metrics.Family(
+            "zephserver_task_seconds",
+            "histogram",
+            "Seconds from a message to the end of its task.",
+            [
+                sample
+                for (task, was_done), histogram in sorted(self._seconds.items())
+                for sample in histogram.samples((("task", task), ("outcome", "done" if was_done else "failed")))
+            ],
+        )
 
     @command("tasks.list")
     def list_tasks(self) -> list[dict[str, Any]]:
@@ -102,43 +161,93 @@ class Router(Service):
         return [
             {
                 "name": name,
-                "class": f"{task.__module__}/{task.__qualname__}",
-                "kind": "async" if _is_async(task) else "thread",
+                "class": f"{task.cls.__module__}/{task.cls.__qualname__}",
+                "kind": "async" if task.is_async else "thread",
             }
-            for name, task in sorted(self.tasks.items())
+            for name, task in sorted(self.table.rows.items())
         ]
+
+    @command("tasks.running")
+    def running_tasks(self) -> list[dict[str, Any]]:
+        """The tasks that run or wait, the oldest first."""
+        now = time.monotonic()
+        return [
+            {"task": job.name, "cid": job.client.cid, "seconds": round(now - job.created, 3)}
+            for job in sorted(self._jobs, key=lambda job: job.created)
+        ]
+
+    @command("tasks.call")
+    def call_task(
+        self, name: str, data: str = "null", user: str = "zephctl", room: str = "", within: float = 30.0
+    ) -> dict[str, Any]:
+        """Run a task as a client would: DATA is JSON, USER is its id and name; the answers, when it has ended."""
+        if name not in self.table.rows:
+            raise CommandFailed(UnknownTask.code, f"no task named {name!r}; see: zephctl tasks list")
+        service = self._websocket
+        if service is None:
+            raise ZephError("tasks run in the loop of WebsocketClient, which does not run")
+        caller = Caller(user, room or None)
+        message = messages.call(name, data)
+
+        def run() -> None:
+            self.route(service, caller, message)
+            if not caller.jobs:
+                caller.go_on()
+
+        if not service.portal.call_soon(run):
+            raise ZephError("the loop of WebsocketClient has just ended")
+        return caller.wait(within)
 
     # -- loop only --------------------------------------------------------------------------------------------------
 
-    def route(self, service: WebsocketClient, client: Client, message: messages.Message) -> None:
+    def open(self, service: WebsocketClient, sessions: SessionManager) -> None:
+        """The WebSocket service runs, and its loop takes tasks; what the session manager wishes for them."""
+        self._websocket = service
+        self.around_task = getattr(sessions, "around_task", None) or nullcontext()
+        self.user_for_task = getattr(sessions, "user_for_task", None)
+
+    def in_thread(self, title: str, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """What a function returns that has to wait for something, in a thread for tasks. Raises Overloaded."""
+        assert self._websocket is not None
+
+        def within() -> Any:
+            with self.around_task:
+                return function()
+
+        return self._workers.ask(title, within, self._websocket.portal.call_soon)
+
+    def route(self, service: WebsocketClient, client: Client | Caller, message: messages.Message) -> None:
         """Run the task that the message names, or tell the client why not."""
         name = message.task or ""
-        task = self.tasks.get(name)
+        task = self.table.rows.get(name)
         if task is None:
             client.refuse(message, UnknownTask(name))
-            return
-        if self._disabled.is_set():
+        elif self._disabled.is_set() or not self._is_serving:
             client.refuse(message, Overloaded("the router is stopping; try again"))
-            return
-        limit = self.server.settings.tasks_per_client
-        if len(client.jobs) >= limit:
-            client.refuse(message, Overloaded(f"{limit} of your requests are being served; wait for an answer"))
-            return
-        job = Job(self, service, client, message, task)
-        client.jobs.add(job)
-        self._jobs.add(job)
-        if getattr(task, "concurrent", False):
-            self._start(job)
-        elif (lane := client.lanes.get(name)) is not None:
-            lane.append(job)  # messages of one connection to one task run in order
+        elif message.room is not None and message.room not in client.rooms:
+            client.refuse(message, AccessDenied("you are not in this room; join it first"))
+        elif not client.is_ready and task.interrupts_on_disconnect:
+            pass  # it has left, and this task is for those who are here
+        elif task.is_instant:
+            job = Job(self, service, client, message, task)
+            job.run_instantly()
+            self._note(job)
         else:
-            client.lanes[name] = deque()
-            self._start(job)
+            job = Job(self, service, client, message, task)
+            client.jobs.add(job)
+            self._jobs.add(job)
+            if task.is_concurrent:
+                self._start(job)
+            elif (lane := client.lanes.get(name)) is not None:
+                lane.append(job)  # messages of one connection to one task run in order
+            else:
+                client.lanes[name] = deque()
+                self._start(job)
 
     def left(self, client: Client) -> None:
         """The client is gone: interrupt those of its tasks that wish it."""
         for job in list(client.jobs):
-            if getattr(job.task, "interrupt_on_disconnect", False):
+            if job.task.interrupts_on_disconnect:
                 job.interrupt()
 
     def running(self) -> int:
@@ -147,27 +256,12 @@ class Router(Service):
 
     def abandon(self, service: WebsocketClient) -> None:
         """Interrupt and forget what still runs for a service whose loop ends: nobody waits for it any more."""
+        self._websocket = None
         for job in [job for job in self._jobs if job.service is service]:
+            job.refuse(Overloaded("the server is stopping"))
             job.is_given_up = True
             job.interrupt()
             self._jobs.discard(job)
-
-    def _start(self, job: Job) -> None:
-        if job.is_async:
-            job.future = asyncio.ensure_future(job.run_async())
-        elif not self._workers.submit(job.name, job.run):
-            job.refuse(Overloaded("the server has too many tasks waiting; try again later"))
-            self.ended(job)
-            return
-        if job.timeout is not None:
-            job.timer = asyncio.get_running_loop().call_later(job.timeout, self._overran, job)
-
-    def _overran(self, job: Job) -> None:
-        """The task takes too long: the client is told now, the task is interrupted and its lane goes on without it."""
-        job.refuse(TaskTimeout(f"the task did not end in {job.timeout:g} s"))
-        job.is_given_up = True
-        job.interrupt()
-        self.ended(job)
 
     def ended(self, job: Job) -> None:
         """The task is over, or was given up; the next one of its lane may start. Called once or twice for a job."""
@@ -176,156 +270,48 @@ class Router(Service):
         if job not in self._jobs:
             return
         self._jobs.discard(job)
-        job.client.jobs.discard(job)
-        self.finished += 1
-        self.failed += job.outcome != "done"
+        client = job.client
+        client.jobs.discard(job)
+        self._note(job)
+        if not job.task.is_concurrent:
+            lane = client.lanes[job.name]
+            if lane:
+                self._start(lane.popleft())
+            else:
+                del client.lanes[job.name]
+        client.go_on()
+
+    def _start(self, job: Job) -> None:
+        if job.is_interrupted:  # while it waited for another one of its lane
+            job.refuse(Overloaded("the task was interrupted before it began"))
+            self.ended(job)
+            return
+        if job.task.is_async:
+            job.future = asyncio.ensure_future(job.run_async())
+        elif not self._workers.submit(job.name, job.run):
+            job.refuse(Overloaded("the server has too many tasks waiting; try again later"))
+            self.ended(job)
+            return
+        if job.task.timeout is not None:
+            job.timer = asyncio.get_running_loop().call_later(job.task.timeout, self._overran, job)
+
+    def _overran(self, job: Job) -> None:
+        """The task takes too long: the client is told now, the task is interrupted and its lane goes on without it."""
+        job.refuse(TaskTimeout(f"the task did not end in {job.task.timeout:g} s"))
+        job.is_given_up = True
+        job.interrupt()
+        self.ended(job)
+
+    def _note(self, job: Job) -> None:
+        """Count a task that has ended."""
+        seconds = time.monotonic() - job.created
+        self._outcomes[job.name, job.outcome] += 1
+        key = job.name, job.outcome == "done"
+        histogram = self._seconds.get(key)
+        if histogram is None:
+            histogram = self._seconds[key] = metrics.Histogram()
+        histogram.observe(seconds)
         if self.server.bus.wants(TaskFinished):
-            seconds = time.monotonic() - job.created
             self.server.bus.publish(
                 TaskFinished(task=job.name, cid=job.client.cid, seconds=seconds, outcome=job.outcome)
             )
-        if getattr(job.task, "concurrent", False):
-            return
-        lane = job.client.lanes[job.name]
-        if lane:
-            self._start(lane.popleft())
-        else:
-            del job.client.lanes[job.name]
-
-
-class Job:
-    """One message on its way through one task: the task's channel to the world."""
-
-    __slots__ = (
-        "_answered",
-        "_instance",
-        "_is_interrupted",
-        "_router",
-        "client",
-        "created",
-        "future",
-        "id",
-        "is_async",
-        "is_given_up",
-        "name",
-        "outcome",
-        "request",
-        "service",
-        "task",
-        "timeout",
-        "timer",
-    )
-
-    def __init__(
-        self, router: Router, service: WebsocketClient, client: Client, message: messages.Message, task: type[Any]
-    ) -> None:
-        self._router, self.service = router, service
-        self.client, self.task, self.name = client, task, message.task or ""
-        self.id = message.id
-        self.is_async = _is_async(task)
-        self.created = time.monotonic()
-        self.outcome = "done"
-        self.timer: asyncio.TimerHandle | None = None
-        self.future: asyncio.Future[None] | None = None
-        timeout = getattr(task, "timeout", None)
-        self.timeout: float | None = timeout if timeout is not None else router.server.settings.task_timeout
-        self.is_given_up = False  # it took too long: what it still says to its client is not heard
-        self._answered = False
-        self._is_interrupted = False
-        self._instance: Any = None
-        # What the client sends never overrides what the server knows: a room counts only if it is in it.
-        room = message.room if message.room in client.rooms else client.room
-        self.request = Request(self, data=message.data, cid=client.cid, user=client.user, task=self.name, room=room)
-
-    # the channel of the task, any thread
-
-    def reply(self, data: Any) -> bool:
-        """Answer the client; False when it has left, or was told that this takes too long."""
-        if self.is_given_up:
-            return False
-        return self._send(messages.answer(self.name, data, self.id))
-
-    def say(self, answer: dict[str, Any]) -> int:
-        """Send to others."""
-        return self.service.say(answer)
-
-    # its life
-
-    def run(self) -> None:
-        """From birth to death in one worker thread. Whatever the task does, the worker lives on."""
-        if self.is_given_up:
-            return  # its time was over before it had a thread
-        try:
-            self._instance = self.task(self.request)
-            self._instance.main()
-            self._acknowledge()
-        except BaseException as error:  # SystemExit of a task is a failure of that task only
-            self._failed(error)
-        self.service.portal.call_soon(self._router.ended, self)
-
-    async def run_async(self) -> None:
-        """The same on the event loop, which must not block."""
-        try:
-            self._instance = self.task(self.request)
-            await self._instance.main()
-            self._acknowledge()
-        except BaseException as error:  # SystemExit would end the loop
-            if not self._is_interrupted:
-                self._failed(error)
-            elif self.outcome == "done":
-                self.outcome = "interrupted"
-        self._router.ended(self)
-
-    def refuse(self, error: RequestError) -> None:
-        """Tell the client that its request failed, unless it has had its answer."""
-        self.outcome = error.code
-        if not self._answered:
-            self._send(messages.error(self.name, error, self.id))
-
-    def interrupt(self) -> None:
-        """Ask the task to end. Its own interrupt() may block, so it gets a thread. Any thread."""
-        self._is_interrupted = True
-        if self.is_async:
-            if self.future is not None:
-                self.service.portal.call(self.future.cancel)
-            return
-        interrupt = getattr(self._instance, "interrupt", None)
-        if callable(interrupt):
-            runtime.spawn(f"interrupt:{self.name}", lambda: _quietly(interrupt), self._router.server)
-
-    def _acknowledge(self) -> None:
-        """A request with an id is answered when its effect is there, even by a task that says nothing."""
-        if self.id is not None and not self._answered:
-            self.reply(None)
-
-    def _failed(self, error: BaseException) -> None:
-        if not isinstance(error, RequestError):
-            self._router.server.bus.publish(
-                TaskRaised(task=self.name, cid=self.client.cid, error=repr(error), traceback=traceback.format_exc())
-            )
-            error = TaskFailed("the task failed")
-        self.refuse(error)
-
-    def _send(self, payload: bytes) -> bool:
-        self._answered = True
-        self.service.portal.call(self.client.send, payload)
-        return self.client.cid != "" and self.client.stage.value == "ready"
-
-
-def _load_task(path: str) -> type[Any]:
-    """Import a task's class and make sure that it has main(). Raises ServiceNotLoaded."""
-    task = load_class(path)
-    if not callable(getattr(task, "main", None)):
-        raise ServiceNotLoaded(path, f"class {task.__name__} has no method main")
-    return task
-
-
-def _is_async(task: type[Any]) -> bool:
-    return inspect.iscoroutinefunction(task.main)
-
-
-def _quietly(function: Any) -> None:
-    try:
-        function()
-    except Exception:
-        _log.exception("interrupt() raised")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from zephserver.core.command_table import command
+from zephserver.core.errors import BadRequest, SettingsError
 from zephserver.core.service import Service
+from zephserver.core.settings_page import Settings
 from zephserver.engines.interface import Handshake
 
 LONGEST_NAME = 255
@@ -50,16 +54,27 @@ class SessionManager(Protocol):
         """The user, or None to refuse the connection.
 
         *instance* has cookies, headers, path and address of the handshake, *message* is the first message of the
-        client. Runs in a thread where it may wait for a database; an exception refuses the connection too.
+        client. Runs in a thread where it may wait for a database; an exception refuses the connection too. Raise
+        SessionExpired for something that was good once: the client fetches a new one and comes back.
+
+        Raise Overloaded when nobody can be looked up now: the client comes back later.
+
+        A session manager may also have these:
+
+        ``is_valid(instance, user)`` is asked every SESSION_CHECK_INTERVAL seconds for each connection, in a thread, and
+        False closes the connection. An exception changes nothing.
+
+        ``user_for_task(user)``: what a task gets as its user, asked for each. Loop only, so it must not wait.
+
+        ``around_task``, a context manager that each threaded task and each may_join() of the room handler runs in, in
+        its thread; entered by many at once.
+
+        ``look_up_timeout``: seconds for finding a user, where that shall be less than IDENTIFY_TIMEOUT.
         """
 
 
-class SimpleSessionManager(Service):
-    """Believes what the client says of itself: for demonstrations, tests and trusted networks.
-
-    `session_id` is an object {"id", "username"}, or a text that is both, or missing for an anonymous user. Anything
-    else is refused.
-    """
+class _Resident(Service):
+    """A service that does its work in the threads of those who ask."""
 
     def __init__(self) -> None:
         self._disabled = threading.Event()
@@ -73,6 +88,14 @@ class SimpleSessionManager(Service):
         """End main()."""
         self._disabled.set()
 
+
+class SimpleSessionManager(_Resident):
+    """Believes what the client says of itself: for demonstrations, tests and trusted networks.
+
+    `session_id` is an object {"id", "username"}, or a text that is both, or missing for an anonymous user. Anything
+    else is refused.
+    """
+
     def get_user_session(self, instance: Handshake, message: Mapping[str, Any]) -> User | None:
         """The user that the first message names. Any thread."""
         session = message.get("session_id")
@@ -80,13 +103,70 @@ class SimpleSessionManager(Service):
             return User()
         if isinstance(session, dict):
             id = session.get("id")
-            username = session.get("username", str(id))
-        else:
-            id, username = session, str(session)
-        is_number = isinstance(id, int) and not isinstance(id, bool)
-        if not (is_number or _is_name(id)) or not _is_name(username):
+            return user_of(id, session.get("username", str(id)))
+        return user_of(session, str(session))
+
+
+class TokenSessionManager(_Resident):
+    """Believes tokens that are signed with TOKEN_SECRET, by `zephctl token` or by a web application (tokens.py).
+
+    The token comes as `session_id` of the first message, or, from programs, in a header `Authorization: Bearer`. It has
+    to be good when the connection is made; an open connection outlives it.
+    """
+
+    @staticmethod
+    def check(settings: Settings) -> list[str]:
+        """What is wrong, for `zephctl check`."""
+        if settings.token_secret is not None:
+            return []
+        return ["TOKEN_SECRET: TokenSessionManager needs a secret; make one with: openssl rand -hex 32"]
+
+    def main(self) -> None:
+        """Refuse to run without a secret."""
+        faults = self.check(self.server.settings)
+        if faults:
+            raise SettingsError(faults)
+        super().main()
+
+    def get_user_session(self, instance: Handshake, message: Mapping[str, Any]) -> User | None:
+        """The user that the token names, None without a good one. Raises SessionExpired. Any thread."""
+        from zephserver import tokens
+
+        token = message.get("session_id") or _bearer(instance)
+        if not isinstance(token, str):
             return None
-        return User(id, username)
+        try:
+            return tokens.read(self.server.settings.token_secret or "", token)
+        except tokens.BadToken:
+            return None
+
+    @command("token")
+    def token(self, user: str, name: str = "", lifetime: float = 60.0, number: bool = False) -> str:
+        """Sign a token for USER, good for LIFETIME seconds; with NUMBER its id is a number."""
+        from zephserver import tokens
+
+        if number and re.fullmatch("-?[0-9]{1,18}", user) is None:
+            raise BadRequest(f"{user[:40]!r} is no number")
+        id = int(user) if number else user
+        if user_of(id, name or str(id)) is None:
+            raise BadRequest(f"a user has an id and a name of 1 to {LONGEST_NAME} printable characters")
+        if not 1.0 <= lifetime <= 1e9:
+            raise BadRequest(f"a token is good for 1 second or more, not for {lifetime:g}")
+        return tokens.sign(self.server.settings.token_secret or "", id, name or None, lifetime)
+
+
+def user_of(id: object, username: object) -> User | None:
+    """A user with this id and name, None when they are not what an id and a name may be."""
+    is_number = isinstance(id, int) and not isinstance(id, bool)
+    if not (is_number or _is_name(id)) or not _is_name(username):
+        return None
+    return User(id, username)  # type: ignore[arg-type]
+
+
+def _bearer(instance: Handshake) -> str:
+    """The token in a header `Authorization: Bearer ...`; the scheme has no case (RFC 9110, 11.1)."""
+    scheme, _, token = instance.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _is_name(name: object) -> bool:

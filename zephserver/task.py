@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, NoReturn, Protocol
 
 from zephserver.core.errors import TaskFailed
+from zephserver.messages import plain_id
 
 
 class Channel(Protocol):
@@ -84,7 +85,7 @@ class Task:
         if everyone:
             answer["all"] = True
         elif users is not None:
-            answer["users"] = list(users)
+            answer["users"] = [plain_id(id) for id in users]
         elif cid is not None:
             answer["cid"] = cid
         else:
@@ -95,7 +96,7 @@ class Task:
 
     def fail(self, code: str, message: str) -> NoReturn:
         """End the task and answer the client with an error. The code is for machines, as in 'out-of-stock'."""
-        raise TaskFailed(message, code)
+        raise TaskFailed(str(message), str(code))
 
 
 class TaskPing(Task):

@@ -5,37 +5,39 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import logging
+import random
 import resource
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from zephserver import messages
-from zephserver.client import Client, Stage
-from zephserver.core import runtime
-from zephserver.core.errors import BadMessage, Overloaded, StartFailed
+from zephserver.announcer import send_all
+from zephserver.client import Client
+from zephserver.core import metrics
+from zephserver.core.command_table import command
+from zephserver.core.errors import BadRequest, Overloaded, StartFailed, UnknownClient
 from zephserver.core.service import Service
 from zephserver.core.settings_page import Settings
-from zephserver.engines.interface import Address, Connection, DeflateCache, Engine, Handshake, HttpResponse
-from zephserver.engines.picows import PicowsEngine
-from zephserver.events import ClientClosed, ClientConnected, ClientRefused, Listening
+from zephserver.engines.factory import make_engine
+from zephserver.engines.interface import Address, Connection, Engine, Handshake, HttpResponse
+from zephserver.events import ClientClosed, ClientRefused, Listening
 from zephserver.origins import is_allowed
+from zephserver.pages import Pages
 from zephserver.portal import Portal
-from zephserver.room_handler import LONGEST_ROOM, RoomHandler
+from zephserver.reception import Reception
+from zephserver.room_handler import KICKED, RoomHandler
 from zephserver.router import Router
 from zephserver.session_manager import SessionManager, UserLike
-from zephserver.static_files import NOT_FOUND, StaticFiles
-from zephserver.workers import WorkerPool
 
 ROUTER = "zephserver.router/Router"
-IDENTIFIERS = 16  # threads that look users up: they wait for a database, never behind a slow task
 DRAIN_TASKS = 0.5  # of the stop time-out: how long the tasks under way may take to end
+RETRY_AFTER = 0.5  # seconds before the first clients of a server that stops come back
 KNOWN_DESCRIPTORS = 64  # kept free of connections, for files, databases and the control socket
+SOON = 3.0  # seconds after which a server that was started just before is known to the others
 MOST_CONNECTIONS = 10_000
-
-_log = logging.getLogger("zephserver.websocket")
 
 
 class WebsocketClient(Service):
@@ -50,18 +52,20 @@ class WebsocketClient(Service):
         self.portal: Portal
         self.rate: float | None = None
         self.burst = 0.0
+        self.tasks_per_client = 0
+        self.reception: Reception
         self.address: Address | None = None
         self.counters: Counter[str] = Counter()  # refusals, drops and close codes by name
+        self.received = self.sent = 0  # messages
         self._clients: set[Client] = set()
         self._addresses: Counter[str] = Counter()  # open connections of each
         self._engine: Engine
         self._rooms: RoomHandler
         self._router: Router
-        self._sessions: SessionManager
-        self._identifiers: WorkerPool
-        self._files: StaticFiles | None = None
+        self._pages: Pages
         self._most = 0
         self._stop: asyncio.Event | None = None
+        self._is_drained = False  # sends everybody to the other servers
         self._stopping = threading.Event()
 
     # -- the service ------------------------------------------------------------------------------------------------
@@ -101,33 +105,124 @@ class WebsocketClient(Service):
         self.portal.call(self._engine.reload)
 
     def stats(self) -> dict[str, Any]:
-        """Port and number of connections. Any thread."""
-        return {"port": self.address.port if self.address else None, "connections": len(self._clients)}
+        """Port, number of connections, and whether they are sent away. Any thread."""
+        port = self.address.port if self.address else None
+        return {"port": port, "connections": len(self._clients), "drained": self._is_drained}
+
+    def metrics(self) -> Iterator[metrics.Family]:
+        """Connections, and what happened to them. Any thread."""
+        counted = dict(self.counters)
+        closes = {what.removeprefix("close "): count for what, count in counted.items() if what.startswith("close ")}
+        others = {what: count for what, count in counted.items() if not what.startswith("close ")}
+        yield metrics.gauge("zephserver_connections", "Open connections.", len(self._clients))
+        yield metrics.counter("zephserver_messages_received_total", "Messages from clients.", self.received)
+        yield metrics.counter("zephserver_messages_sent_total", "Messages to clients.", self.sent)
+        yield metrics.counters("zephserver_closes_total", "Connections that ended, by close code.", "code", closes)
+        yield metrics.counters(
+            "zephserver_refusals_total", "Connections and messages that were refused or held up.", "reason", others
+        )
 
     # -- any thread -------------------------------------------------------------------------------------------------
 
     def say(self, answer: dict[str, Any]) -> int:
-        """Send an answer out; how many connections of this server get it.
+        """Send an answer out; how many connections get it, on all servers, as far as this one knows.
 
         *answer* has `task`, `data` and one of `room`, `users` (a list of user ids), `all`, `cid`; a cid in `except` is
         left out. Raises BadMessage when it has none of them, or data that JSON cannot carry.
         """
-        task = answer.get("task")
-        if not isinstance(task, str):
-            raise BadMessage("an answer needs a task")
-        payload = messages.answer(task, answer.get("data"))
-        targets = self._rooms.targets(answer)
-        if targets:
-            self.portal.call(self._send_all, targets, payload)
-        return len(targets)
+        return self._rooms.say(answer)
+
+    def tell_everyone(self, payload: bytes) -> None:
+        """Send a message as it is to every client whose user is known."""
+        self.portal.call(send_all, self._rooms.clients(), payload)
+
+    def disconnect_user(self, user_id: Any, reason: str = "disconnected") -> int:
+        """Close every connection of a user with 4004, after which browsers do not come back by themselves; how many.
+
+        Those to other servers are closed too, and counted as far as they answer within a second; not so on the loop.
+        """
+        here = self._disconnect(self._rooms.connections_of(user_id), reason)
+        return here + self._rooms.kick_elsewhere(user_id, reason=reason)
+
+    def disconnect_where(self, test: Callable[[UserLike], object], code: int = KICKED, reason: str = "") -> int:
+        """Close every connection whose user passes the test; how many. docs/protocol.md says what the codes mean."""
+        found = [client for client in self._rooms.clients() if client.user is not None and test(client.user)]
+        return self._disconnect(found, reason, code)
+
+    def look_again(self, test: Callable[[UserLike], object]) -> None:
+        """Ask the session manager now whether those whose user passes the test may still be here."""
+        self.portal.call(self.reception.look_now, test)
+
+    @command("clients.list")
+    def list_clients(self) -> list[dict[str, Any]]:
+        """The connections whose users are known."""
+        return [
+            {
+                "cid": client.cid,
+                "user": client.user.username if client.user is not None else "",
+                "user_id": client.user.id if client.user is not None else None,
+                "address": client.connection.handshake.address,
+                "rooms": list(client.rooms),
+                "tasks": len(client.jobs),
+            }
+            for client in self._rooms.clients()
+        ]
+
+    @command("clients.kick")
+    def kick(self, who: str, reason: str = "disconnected") -> int:
+        """Close the connection with the cid WHO, or every connection of the user with the id or name WHO."""
+        count = self._disconnect(self._rooms.find(who), reason)
+        count += self._rooms.kick_elsewhere(who=who, reason=reason)
+        if not count:
+            raise UnknownClient(who)
+        return count
+
+    @command("cluster.drain")
+    def drain(self) -> dict[str, Any]:
+        """Send every client to the other servers, and take no new ones, until the server is started anew."""
+        cluster, end = self.server.cluster, time.monotonic() + SOON
+        while not (others := cluster.peers) and cluster.engine != "local" and time.monotonic() < end:
+            self._stopping.wait(0.05)
+        if not others:
+            raise BadRequest("no other server of the cluster is there to take the clients")
+        self._is_drained = True
+        count = len(self._clients)
+        self.portal.call(lambda: self.loop.create_task(self._send_away()))
+        return {"clients": count, "servers": sorted(others)}
+
+    @command("say", for_guests=True)
+    def say_as_operator(
+        self,
+        task: str,
+        data: str = "null",
+        room: str = "",
+        users: list[str | int] | None = None,
+        everyone: bool = False,
+    ) -> int:
+        """Send a message of TASK, its DATA as JSON, to a room, to users by id, or to everyone; how many get it."""
+        answer: dict[str, Any] = {"task": task, "data": messages.call(task, data).data}
+        if users is not None:
+            answer["users"] = users
+        elif everyone:
+            answer["all"] = True
+        elif room:
+            answer["room"] = room
+        else:
+            raise BadRequest("name a room, users, or everyone")
+        return self.say(answer)
+
+    def _disconnect(self, clients: Sequence[Client], reason: str, code: int = KICKED) -> int:
+        for client in clients:
+            self.portal.call(client.close, code, reason)
+        return len(clients)
 
     # -- what the engine asks ---------------------------------------------------------------------------------------
 
     def decide(self, request: Handshake, *, upgrade: bool) -> HttpResponse | None:
         """Answer a GET, or let a WebSocket connection through."""
         if not upgrade:
-            return self._answer_get(request)
-        if self._stopping.is_set():
+            return self._pages.get(request)
+        if self._stopping.is_set() or self._is_drained:
             return HttpResponse(503, b"the server is stopping; connect again later\n", {"Retry-After": "1"})
         origin = request.headers.get("origin")
         if not is_allowed(origin, request.headers.get("host", ""), self.server.settings.allowed_origins):
@@ -153,50 +248,31 @@ class WebsocketClient(Service):
 
     # -- what a client asks -----------------------------------------------------------------------------------------
 
-    def identify(self, client: Client, message: messages.Message) -> None:
-        """Look the user up in a thread; `_identified` goes on."""
-        first = {"session_id": message.session_id, "room": message.room, "task": message.task, "data": message.data}
-
-        def look_up() -> None:
-            try:
-                user = self._sessions.get_user_session(client.connection.handshake, first)
-            except BaseException as error:  # a session manager that calls sys.exit() refuses this one client only
-                _log.exception("the session manager raised")
-                self.portal.call_soon(self._refuse_user, client, f"the session manager raised {error!r}", 1011)
-            else:
-                self.portal.call_soon(self._identified, client, message, user)
-
-        if not self._identifiers.submit("look-up", look_up):
-            self._refuse_user(client, "too many look-ups wait", 1013)
-
     def dispatch(self, client: Client, message: messages.Message) -> None:
         """A message of a client whose user is known."""
-        if message.task is None:
-            if message.room is not None:
-                self._join(client, message.room)
-            return
         if self._stopping.is_set():
             client.refuse(message, Overloaded("the server is stopping"))
-            return
-        self._router.route(self, client, message)
+        elif message.task is not None:
+            self._router.route(self, client, message)
+        elif message.msgtype is not None:
+            self.reception.serve(client, message)
+        elif message.room is not None:
+            self.reception.join(client, message)
 
-    def departed(self, client: Client, code: int, reason: str, *, was_ready: bool) -> None:
+    def departed(self, client: Client, code: int, reason: str) -> None:
         """The connection of a client is gone."""
         self._clients.discard(client)
         address = client.connection.handshake.address
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-        if was_ready:
+        self.reception.forget(client)
+        if client.user is not None:
             self._router.left(client)
             self._rooms.depart(client)
         self.count(f"close {code}")
         if self.server.bus.wants(ClientClosed):
             self.server.bus.publish(ClientClosed(cid=client.cid, code=code, reason=reason))
-
-    def refused(self, client: Client, why: str) -> None:
-        """Note that a connection was turned away."""
-        self.server.bus.publish(ClientRefused(address=client.connection.handshake.address, why=why))
 
     def count(self, what: str) -> None:
         """One more of these."""
@@ -207,21 +283,22 @@ class WebsocketClient(Service):
     async def _serve(self) -> None:
         settings = self.server.settings
         self.loop = asyncio.get_running_loop()
-        self.portal = Portal(self.loop)
+        self._engine = make_engine(settings, self)
+        self.portal = Portal(self.loop, self._engine.batch)
         self._stop = asyncio.Event()
+        self.loop.set_exception_handler(_tell_log)
         if self._stopping.is_set():
             return
-        self._sessions = self.server.get_service(settings.my_session_handler)
+        sessions: SessionManager = self.server.get_service(settings.my_session_handler)
         self._rooms = self.server.get_service(settings.my_room_handler)
         self._router = self.server.get_service(ROUTER)
         self.rate, self.burst = settings.message_rate if settings.message_rate is not None else (None, 0.0)
+        self.tasks_per_client = settings.tasks_per_client
         self._most = settings.max_connections or min(MOST_CONNECTIONS, _file_limit() - KNOWN_DESCRIPTORS)
-        self._files = StaticFiles(settings.static_folder) if settings.static_folder is not None else None
-        server = self.server
-        self._identifiers = WorkerPool(
-            "identify", IDENTIFIERS, self._most, lambda name, body: runtime.spawn(name, body, server)
-        )
-        self._engine = PicowsEngine(settings, self)
+        self._pages = Pages(self.server, lambda: not self._is_drained)
+        self._router.open(self, sessions)
+        self._rooms.open(settings, self.loop, self.portal, self.server.cluster)
+        self.reception = Reception(self, sessions, self._rooms, self._most)
         try:
             try:
                 self.address = await self._engine.listen()
@@ -236,8 +313,10 @@ class WebsocketClient(Service):
             self.address = None
             await self._engine.close()
             self._router.abandon(self)
-            self._identifiers.close()
-            self._identifiers.join(1.0)
+            for client in list(self._clients):
+                client.give_up()
+            self._rooms.close()
+            self.reception.close()
 
     async def _drain(self) -> None:
         """Nobody new, nothing new; what was begun ends; then a batch of connections at a time is closed."""
@@ -247,62 +326,23 @@ class WebsocketClient(Service):
         end = self.loop.time() + stop_timeout * DRAIN_TASKS
         while self._router.running() and self.loop.time() < end:
             await asyncio.sleep(0.01)
-        reason = json.dumps({"retry_after": 1})
-        waiting: Sequence[Client] = list(self._clients)
-        for start in range(0, len(waiting), settings.drain_batch):
-            if start:
-                await asyncio.sleep(settings.drain_interval)
-            for client in waiting[start : start + settings.drain_batch]:
-                client.close(1012, reason)
+        await self._send_away()
         end = self.loop.time() + stop_timeout * (1 - DRAIN_TASKS) / 2
         while self._clients and self.loop.time() < end:
             await asyncio.sleep(0.01)
 
-    def _answer_get(self, request: Handshake) -> HttpResponse:
-        path = request.path.partition("?")[0]
-        if path == "/healthz":
-            return HttpResponse(200, b"ok\n")
-        if path == "/readyz":
-            is_ready = self.server.is_ready
-            return HttpResponse(200 if is_ready else 503, b"ready\n" if is_ready else b"not ready\n")
-        return self._files.get(request.path, request.headers) if self._files is not None else NOT_FOUND
-
-    def _identified(self, client: Client, message: messages.Message, user: UserLike | None) -> None:
-        if client.stage is not Stage.IDENTIFYING or client.is_closing:
-            return  # it has left meanwhile
-        if user is None:
-            self._refuse_user(client, "the session manager refused it", 4003)
-            return
-        limit = self.server.settings.max_connections_per_user
-        if limit is not None and user.id is not None and self._rooms.connections_of(user.id) >= limit:
-            self._refuse_user(client, f"user {user.username} has {limit} connections already", 4009)
-            return
-        client.user = user
-        cid = self._rooms.enter(client)
-        about = {"id": user.id, "username": user.username}
-        client.connection.send(messages.welcome(cid, about, self.server.settings.ping_interval))
-        if message.room is not None:
-            self._join(client, message.room)
-        client.identified()
-        if self.server.bus.wants(ClientConnected):
-            address = client.connection.handshake.address
-            self.server.bus.publish(ClientConnected(cid=cid, user=user.username, address=address))
-
-    def _refuse_user(self, client: Client, why: str, code: int) -> None:
-        if client.stage is Stage.IDENTIFYING:
-            self.refused(client, why)
-            client.close(code, {4003: "log in first", 4009: "too many connections"}.get(code, "try again later"))
-
-    def _join(self, client: Client, room: str) -> None:
-        if not 0 < len(room) <= LONGEST_ROOM:
-            client.send(messages.error(None, BadMessage(f"a room has a name of 1 to {LONGEST_ROOM} characters")))
-            return
-        self._rooms.join(client, room)
-
-    def _send_all(self, clients: list[Client], payload: bytes) -> None:
-        cache: DeflateCache = {}
-        for client in clients:
-            client.send(payload, cache)
+    async def _send_away(self) -> None:
+        """Close all connections, a batch at a time, so that they come back to another server."""
+        settings = self.server.settings
+        waiting: Sequence[Client] = list(self._clients)
+        # Whoever takes over must not see everybody at once: they come back over as long a time as batches take.
+        spread = len(waiting) / settings.drain_batch * settings.drain_interval
+        self._rooms.drain(2 * spread + RETRY_AFTER)
+        for start in range(0, len(waiting), settings.drain_batch):
+            if start:
+                await asyncio.sleep(settings.drain_interval)
+            for client in waiting[start : start + settings.drain_batch]:
+                client.close(1012, json.dumps({"retry_after": round(RETRY_AFTER + random.uniform(0.0, spread), 1)}))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -313,6 +353,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+def _tell_log(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio can hand to nobody goes to the log, but for the faults of peers.
+
+    A peer whose message was refused may have sent a frame behind it that picows refuses by itself; its close frame then
+    comes after our last word, which asyncio reports as a fault of ours.
+    """
+    if not (isinstance(context.get("exception"), RuntimeError) and "write_eof" in str(context["exception"])):
+        loop.default_exception_handler(context)
 
 
 def _file_limit() -> int:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
+
+from zephserver.core.errors import Overloaded
+
+T = TypeVar("T")
 
 _log = logging.getLogger("zephserver.workers")
 
@@ -49,6 +55,29 @@ class WorkerPool:
             self._idle -= 1
         self._jobs.put((title, job))
         return True
+
+    def ask(self, title: str, function: Callable[[], T], call_soon: Callable[..., object]) -> asyncio.Future[T]:
+        """What *function* returns or raises, for a coroutine to wait for; *call_soon* leads back to its loop.
+
+        Loop only. Raises Overloaded when there is no room for it.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Callable[[Any], None], value: object) -> None:
+            if not future.done():  # it is, when nobody waits any more
+                outcome(value)
+
+        def work() -> None:
+            try:
+                value = function()
+            except Exception as error:
+                call_soon(settle, future.set_exception, error)
+            else:
+                call_soon(settle, future.set_result, value)
+
+        if not self.submit(title, work):
+            raise Overloaded("the server has too many tasks waiting; try again later")
+        return future
 
     def close(self) -> None:
         """Take no more jobs; the threads end when they have done theirs."""

@@ -1,4 +1,4 @@
-"""zephserver-start as user 65534; a program for the tests that root runs.
+"""zephserver-start as user 65534, or as ZEPH_UID; a program for the tests that root runs.
 
 Everything is imported before the privileges go, for the interpreter may live where another user cannot read.
 
@@ -16,10 +16,11 @@ import sys
 
 from zephctl import scripts
 from zephserver.core import bootstrap, core_commands, settings, settings_file  # noqa: F401
+from zephserver.engines.picows.engine import PicowsEngine  # noqa: F401
 from zephserver.room_handler import RoomHandler  # noqa: F401
 from zephserver.websocket_client import WebsocketClient  # noqa: F401
 
-NOBODY = 65534
+NOBODY = int(os.environ.get("ZEPH_UID", "65534"))
 
 with contextlib.suppress(Exception):
     settings.load_settings(settings_file.find_settings_file())  # it imports more on its way

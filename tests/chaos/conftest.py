@@ -1,7 +1,4 @@
-"""What the rows of the reliability plan share: a seed, counts, folders with a server in them, and the facts of a pid.
-
-`ZEPH_SEED` repeats a run, `ZEPH_CHAOS=full` takes the counts of the plan instead of the short ones.
-"""
+"""What the reliability rows share: a seed, counts, folders with a server in them, and the facts of a pid."""
 
 from __future__ import annotations
 
@@ -22,28 +19,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.summaries import FULL, SEED
+
 T = TypeVar("T")
 COMMANDS = Path(sys.executable).parent
 PATIENCE = 30.0  # seconds that anything here may take before it counts as hung
-FIGURES = pytest.StashKey[list[str]]()
-SEED = int(os.environ.get("ZEPH_SEED") or random.SystemRandom().randrange(2**32))
-FULL = os.environ.get("ZEPH_CHAOS") == "full"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FIGURES] = []
-
-
-def pytest_report_header() -> str:
-    return f"chaos: {'full' if FULL else 'short'} counts, seed {SEED} (repeat with ZEPH_SEED={SEED})"
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The figures that the rows reached, as docs/reliability.md has them."""
-    if config.stash[FIGURES]:
-        terminalreporter.section(f"reliability figures, seed {SEED}")
-        for line in config.stash[FIGURES]:
-            terminalreporter.line(line)
 
 
 @pytest.fixture
@@ -62,7 +42,7 @@ def times() -> Callable[[T, T], T]:
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Note a measured figure for the summary at the end."""
-    return lambda text: request.config.stash[FIGURES].append(f"{request.node.name}: {text}")
+    return lambda text: request.node.user_properties.append(("figure", f"{request.node.name}: {text}"))
 
 
 @pytest.fixture

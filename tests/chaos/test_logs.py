@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.scale import FULL
+
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder
 
-FULL = os.environ.get("ZEPH_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1_800 if FULL else 60)]
+pytestmark = [pytest.mark.chaos, pytest.mark.alone, pytest.mark.timeout(1_800 if FULL else 60)]
 
 WRITER = """
     import logging, threading

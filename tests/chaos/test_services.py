@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.scale import FULL
 from zephserver.core.bus import EventBus
 from zephserver.core.errors import ServiceError
 from zephserver.core.lifecycle import Restart, RestartPolicy, State
@@ -24,8 +24,7 @@ from zephserver.core.service_manager import ServiceManager
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder
 
-FULL = os.environ.get("ZEPH_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1_800 if FULL else 60)]
+pytestmark = [pytest.mark.chaos, pytest.mark.alone, pytest.mark.timeout(1_800 if FULL else 60)]
 
 CAST = """
     import ctypes, os, sys, threading, time

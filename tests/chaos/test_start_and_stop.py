@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.scale import FULL
+
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder, Process
 
-FULL = os.environ.get("ZEPH_CHAOS") == "full"
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 AS_NOBODY = str(Path(__file__).with_name("as_nobody.py"))
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1_800 if FULL else 60)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1_800 if FULL else 120)]
 
 WEBSOCKET = """
 SERVICE_LIST = [
@@ -108,6 +109,7 @@ def assert_clear(words: str) -> None:
 # -- A1 ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a1_the_next_start_works_after_kill_9_at_any_instant(
     new_folder: Callable[..., Folder],
     chance: random.Random,
@@ -159,6 +161,7 @@ def test_a1_the_next_start_works_after_kill_9_at_any_instant(
 # -- A2 ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a2_of_many_starters_at_once_exactly_one_runs(
     new_folder: Callable[..., Folder],
     wait_until: Callable[..., float],
@@ -581,6 +584,7 @@ def test_a7_each_signal_does_what_it_says_in_each_phase(
             assert_down(folder)
 
 
+@pytest.mark.alone
 def test_a7_a_second_sigint_ends_a_server_that_hangs(
     new_folder: Callable[..., Folder], wait_until: Callable[..., float]
 ) -> None:
@@ -713,6 +717,7 @@ class Load:
             await asyncio.sleep(1 / self._rate)
 
 
+@pytest.mark.alone
 def test_a8_a_stop_under_load_loses_nothing_that_was_acknowledged(
     new_folder: Callable[..., Folder],
     times: Callable[[int, int], int],

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import random
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-FULL = os.environ.get("ZEPH_CHAOS") == "full"
+from tests.scale import FULL
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 NO_CODE, ABNORMAL = 1005, 1006  # a close frame without a code; no close frame at all
@@ -209,8 +208,7 @@ class _Table:
     ) -> None:
         """The server fails the connection; what came before it must be heard where the script awaits it."""
         known = max((item.events for item in script if isinstance(item, Await)), default=0)
-        # A server that takes what it should refuse says nothing more, and that need not be waited for.
-        more.setdefault("limit", 0.25 if more.get("differs") else 5.0)
+        more.setdefault("limit", 5.0)
         self.add(sentence, [*script], [Answer(tuple(hear or ()), codes, known)], **more)
 
     def add(self, sentence: str, script: list[Item], answers: list[Answer], **more: Any) -> None:

@@ -218,9 +218,9 @@ class Peer:
                 self._frames.feed(data)
 
 
-def play(case: Case, server: Server) -> Heard:
-    """Play a case; what the server said."""
-    with Peer(server, limit=case.limit, small_buffer=case.deaf) as peer:
+def play(case: Case, server: Server, limit: float | None = None) -> Heard:
+    """Play a case; what the server said, within the limit of the case or another one."""
+    with Peer(server, limit=limit or case.limit, small_buffer=case.deaf) as peer:
         heard = peer.open(case.offer)
         if heard.status != 101:
             return heard

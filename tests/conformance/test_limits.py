@@ -32,7 +32,7 @@ from tests.conformance.peer import Peer, Server, play, read_agreement
 from zephserver.core.settings import make_settings
 from zephserver.engines.deflate import InflateError, TooLarge, compress, inflate, negotiate
 from zephserver.engines.interface import Connection, Handshake, HttpResponse
-from zephserver.engines.picows import PicowsEngine
+from zephserver.engines.picows.engine import PicowsEngine
 
 Servers = Callable[..., Server]
 MIB = 1_048_576

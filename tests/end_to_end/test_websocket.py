@@ -211,7 +211,8 @@ def test_a_page_is_told_when_to_come_back_after_a_stop(chat: Chat, visit: Visit)
     with pytest.raises(ConnectionClosed) as closed:
         ann.hear(never=True)
     assert closed.value.rcvd is not None
-    assert (closed.value.rcvd.code, json.loads(closed.value.rcvd.reason)) == (1012, {"retry_after": 1})
+    assert closed.value.rcvd.code == 1012
+    assert 0.5 <= json.loads(closed.value.rcvd.reason)["retry_after"] <= 1
     assert said.strip().endswith("stopped")
 
 

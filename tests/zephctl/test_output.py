@@ -9,7 +9,7 @@ from typing import IO, Any
 import pytest
 
 from tests.zephctl.conftest import Terminal
-from zephctl.output import MODES, Output, span
+from zephctl.output import MODES, Output, span, worker_column
 
 ROWS: list[dict[str, Any]] = [
     {"name": "app/Mail", "state": "ready", "restarts": 0, "error": None, "since": 1795351386.037},
@@ -621,3 +621,8 @@ def test_json_escapes_control_characters_in_its_own_way() -> None:
 
     assert "\x1b" not in shown(out)
     assert json.loads(shown(out))["name"] == EVIL
+
+
+def test_rows_of_several_processes_have_a_column_more() -> None:
+    assert worker_column([{"name": "a"}, {"name": "b", "worker": 2}]) == ["worker"]
+    assert worker_column([{"name": "a"}]) == worker_column([]) == []

@@ -6,11 +6,13 @@ import base64
 import http.client
 import json
 import os
+import queue
 import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -22,9 +24,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from zephserver.core.events import Event
 from zephserver.core.server import Server
+from zephserver.engines.interface import Handshake
+from zephserver.events import ClientClosed
+from zephserver.session_manager import SimpleSessionManager, User
 from zephserver.testing import running_server, wait_for, wait_until
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 SESSION_MANAGER = "zephserver.session_manager/SimpleSessionManager"
 ROOM_HANDLER = "zephserver.room_handler/RoomHandler"
@@ -62,10 +68,36 @@ class Talker:
         self.send(task=task, data=data, id=id, **more)
         return self.hear(id=id)
 
+    def until(self, **wanted: Any) -> list[dict[str, Any]]:
+        """The messages up to the next one with these fields, without it."""
+        messages = []
+        while True:
+            message = self.read()
+            if all(message.get(name, ...) == value for name, value in wanted.items()):
+                return messages
+            messages.append(message)
+
+    def so_far(self) -> list[dict[str, Any]]:
+        """What was sent to it until now, without lists of users, which come late."""
+        id = f"so far {os.urandom(4).hex()}"
+        self.send(task="TaskPing", id=id)  # its answer comes behind whatever was
+        return [message for message in self.until(id=id) if message.get("msgtype") != "user_list"]
+
     def silent(self) -> bool:
-        """Whether nothing was sent to it until now: the answer to a ping comes behind whatever was."""
-        self.send(task="TaskPing", id="silent?")
-        return self.read().get("id") == "silent?"
+        """Whether nothing was sent to it until now, but lists of users."""
+        return not self.so_far()
+
+    def users(self, room: str = "lobby") -> list[str]:
+        """Who is in the room, as the server tells who asks."""
+        self.send(msgtype="user_list", room=room, id=f"users of {room}")
+        return self.hear(id=f"users of {room}")["data"]  # type: ignore[no-any-return]
+
+    def enter(self, room: str, **more: Any) -> dict[str, Any]:
+        """Join a room and hear the list of its users; the message `joined`."""
+        self.send(msgtype="join", room=room, **more)
+        joined = self.hear(msgtype="joined", room=room)
+        self.hear(msgtype="user_list", room=room)
+        return joined
 
     def closed(self) -> tuple[int, str]:
         """Code and reason of the server's close frame, for which it waits; (1006, '') when there was none."""
@@ -248,8 +280,22 @@ class Site:
         talker.send(session_id=name, room=room)
         talker.cid = talker.read()["cid"]
         if room is not None:
-            talker.hear(msgtype="user_list")
+            talker.hear(msgtype="joined", room=room)
+            talker.hear(msgtype="user_list", room=room)
         return talker
+
+    def on_loop(self, function: Callable[[], T]) -> T:
+        """Run a function on the event loop; what it returned."""
+        answer: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self.service.portal.call_soon(lambda: answer.put(function()))
+        return answer.get(timeout=PATIENCE)
+
+    def gone(self, *talkers: Talker) -> None:
+        """Have them close their connections, and wait until the server knows."""
+        for talker in talkers:
+            talker.connection.close()
+        for talker in talkers:
+            self.wait(ClientClosed, cid=talker.cid)
 
     def wire(self, *, receive_buffer: int | None = None, plain: bool = False) -> Wire:
         """Somebody who has opened a connection, with TLS where the site has it, before any handshake of HTTP."""
@@ -296,13 +342,15 @@ MakeSite = Callable[..., Site]
 def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSite]:
     """Starts a server with these tasks and settings; it and its clients are gone at the end.
 
-    `session_manager` may be a class. The folder of the site is tmp_path.
+    `session_manager` and `room_handler` may be classes. The folder of the site is tmp_path. Who leaves is gone at once,
+    unless the test sets LEAVE_DELAY.
     """
     with ExitStack() as stack:
 
         def make(
             *tasks: type,
             session_manager: type | None = None,
+            room_handler: type | None = None,
             services: tuple[str, ...] = (),
             tls: ssl.SSLContext | None = None,
             **settings: Any,
@@ -311,13 +359,18 @@ def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeS
             monkeypatch.setitem(sys.modules, MODULE, module)
             for task in tasks:
                 setattr(module, task.__name__, task)
-            sessions = SESSION_MANAGER
+            sessions, rooms = SESSION_MANAGER, ROOM_HANDLER
             if session_manager is not None:
                 setattr(module, session_manager.__name__, session_manager)
                 sessions = f"{MODULE}/{session_manager.__name__}"
+            if room_handler is not None:
+                setattr(module, room_handler.__name__, room_handler)
+                rooms = f"{MODULE}/{room_handler.__name__}"
             values = {
-                "SERVICE_LIST": [sessions, ROOM_HANDLER, ROUTER, WEBSOCKET_CLIENT, *services],
+                "SERVICE_LIST": [sessions, rooms, ROUTER, WEBSOCKET_CLIENT, *services],
                 "MY_SESSION_HANDLER": sessions,
+                "MY_ROOM_HANDLER": rooms,
+                "LEAVE_DELAY": 0,
                 "TASKS_PATH": {task.__name__: f"{MODULE}/{task.__name__}" for task in tasks},
             }
             server = stack.enter_context(running_server(tmp_path, **(values | settings)))
@@ -330,3 +383,44 @@ def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeS
 def site(make_site: MakeSite) -> Site:
     """A site without tasks but TaskPing."""
     return make_site()
+
+
+class Doorkeeper(SimpleSessionManager):
+    """A session manager that remembers whom it was asked about, and does as it is told."""
+
+    asked: list[tuple[Handshake, Mapping[str, Any]]]
+    answered: list[Any]
+    gate: threading.Event
+
+    def get_user_session(self, instance: Handshake, message: Mapping[str, Any]) -> User | None:
+        self.asked.append((instance, message))
+        assert self.gate.wait(10)
+        match message["session_id"]:
+            case "raise":
+                raise RuntimeError("the database is gone")
+            case "leave":
+                raise SystemExit
+        self.answered.append(message["session_id"])
+        return super().get_user_session(instance, message)
+
+
+@pytest.fixture
+def doorkeeper() -> type[Doorkeeper]:
+    """A session manager of this test; its gate is open."""
+    gate = threading.Event()
+    gate.set()
+    return type("Doorkeeper", (Doorkeeper,), {"asked": [], "answered": [], "gate": gate})
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What tasks wait for; open at the end."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+@pytest.fixture
+def began() -> queue.SimpleQueue[Any]:
+    """Where tasks say that they have begun."""
+    return queue.SimpleQueue()

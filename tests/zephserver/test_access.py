@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zephserver.access import login_required, room_required, user_passes_test
+from zephserver.access import guards_of, login_required, room_required, user_passes_test
 from zephserver.core.errors import AccessDenied
 from zephserver.session_manager import User
 from zephserver.task import Request, Task
@@ -253,7 +253,7 @@ def test_a_guarded_constructor_keeps_its_name_and_takes_more_arguments() -> None
 
     assert made.what == (3, "red")
     assert Guarded.__init__.__doc__ == "Make one."
-    assert Guarded.__init__.__zeph_guarded__ is True  # type: ignore[attr-defined]
+    assert guards_of(Guarded) == {"login_required"}
 
 
 def test_a_request_that_is_no_request_is_denied(guard: Guard) -> None:

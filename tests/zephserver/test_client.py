@@ -2,140 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+import contextlib
 
 import pytest
 
+from tests.zephserver.fakes import ANN, Stall
 from zephserver import messages
 from zephserver.client import INBOX, Client, Stage
-from zephserver.core.errors import UnknownTask
-from zephserver.engines.interface import DeflateCache, Handshake
+from zephserver.core.errors import AccessDenied, UnknownTask
 from zephserver.session_manager import User
-
-ANN = User("ann", "ann")
-
-
-class FakeTimer:
-    """What call_later() gives."""
-
-    def __init__(self, when: float, function: Callable[[], object]) -> None:
-        self.when, self._function, self.is_over = when, function, False
-
-    def cancel(self) -> None:
-        self.is_over = True
-
-    def fire(self) -> None:
-        if not self.is_over:
-            self.is_over = True
-            self._function()
-
-
-class FakeLoop:
-    """Time that moves when the test says so."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        self.timers: list[FakeTimer] = []
-
-    def time(self) -> float:
-        return self._now
-
-    def call_later(self, delay: float, function: Callable[[], object]) -> FakeTimer:
-        self.timers.append(FakeTimer(self._now + delay, function))
-        return self.timers[-1]
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass and fire what is due, in order."""
-        end = self._now + seconds
-        while due := sorted((t for t in self.timers if not t.is_over and t.when <= end), key=lambda t: t.when):
-            self._now = max(self._now, due[0].when)
-            due[0].fire()
-        self._now = end
-
-
-class FakeConnection:
-    """A connection that remembers what it was told to do."""
-
-    handshake = Handshake("/ws", {}, "10.0.0.1")
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.told: list[Any] = []
-
-    def send(self, payload: bytes, cache: DeflateCache | None = None, *, binary: bool = False) -> None:
-        self.sent.append(json.loads(payload))
-
-    def close(self, code: int, reason: str = "") -> None:
-        self.told.append((code, reason))
-
-    def pause_reading(self) -> None:
-        self.told.append("pause")
-
-    def resume_reading(self) -> None:
-        self.told.append("resume")
-
-
-class FakeService:
-    """The WebSocket service as a client sees it."""
-
-    def __init__(self, rate: tuple[float, float] | None = None) -> None:
-        self.loop = FakeLoop()
-        self.rate: float | None = rate[0] if rate is not None else None
-        self.burst = rate[1] if rate is not None else 0.0
-        self.server = SimpleNamespace(settings=SimpleNamespace(identify_timeout=10.0))
-        self.dispatched: list[messages.Message] = []
-        self.identifying: list[messages.Message] = []
-        self.departures: list[tuple[int, str, bool]] = []
-        self.refusals: list[str] = []
-        self.counters: Counter[str] = Counter()
-
-    def dispatch(self, client: Client, message: messages.Message) -> None:
-        self.dispatched.append(message)
-
-    def identify(self, client: Client, message: messages.Message) -> None:
-        self.identifying.append(message)
-
-    def departed(self, client: Client, code: int, reason: str, *, was_ready: bool) -> None:
-        self.departures.append((code, reason, was_ready))
-
-    def refused(self, client: Client, why: str) -> None:
-        self.refusals.append(why)
-
-    def count(self, what: str) -> None:
-        self.counters[what] += 1
-
-
-class Stall:
-    """A client between two fakes."""
-
-    def __init__(self, rate: tuple[float, float] | None = None) -> None:
-        self.service = FakeService(rate)
-        self.loop = self.service.loop
-        self.connection = FakeConnection()
-        service: Any = self.service  # it has what a client asks of a WebsocketClient
-        self.client = Client(service, self.connection)
-
-    def hear(self, **message: Any) -> None:
-        """A message comes from the peer."""
-        self.client.received(json.dumps(message))
-
-    def be_ready(self) -> None:
-        """Say who it is, and be known."""
-        self.hear(session_id="ann")
-        self.be_known()
-
-    def be_known(self, user: User = ANN, cid: str = "c1") -> None:
-        """The session manager found the user, the room handler gave a cid."""
-        self.client.user, self.client.cid = user, cid
-        self.client.identified()
-
-    def tasks(self) -> list[tuple[str | None, Any]]:
-        """Task and data of what reached the service."""
-        return [(message.task, message.data) for message in self.service.dispatched]
 
 
 @pytest.fixture
@@ -178,18 +53,143 @@ def test_a_first_message_without_a_task_is_not_dispatched(stall: Stall) -> None:
     assert stall.service.dispatched == []
 
 
-def test_a_client_that_says_too_much_before_it_is_known_hears_that_it_is_too_much(stall: Stall) -> None:
-    for number in range(INBOX + 2):
-        stall.hear(task="a", data=number, id=number)
+def test_the_room_of_the_first_message_is_joined_before_what_comes_behind_it(stall: Stall) -> None:
+    stall.hear(task="a", room="lobby")
+    stall.hear(task="b")
 
     stall.be_known()
 
-    assert [data for _, data in stall.tasks()] == list(range(INBOX))
-    assert [(said["id"], said["error"]["code"]) for said in stall.connection.sent] == [
-        (INBOX, "overloaded"),
-        (INBOX + 1, "overloaded"),
-    ]
-    assert stall.service.counters["overloaded"] == 2
+    assert stall.service.joined == ["lobby"]
+    assert [task for task, _ in stall.tasks()] == ["a", "b"]
+
+
+def test_a_first_message_with_a_verb_is_served_like_any_other(stall: Stall) -> None:
+    stall.hear(msgtype="join", room="lobby", id=1)
+
+    stall.be_known()
+
+    assert stall.service.joined == []
+    assert [(message.msgtype, message.room) for message in stall.service.dispatched] == [("join", "lobby")]
+
+
+def test_a_client_that_says_much_before_it_is_known_is_not_read_and_loses_nothing(stall: Stall) -> None:
+    for number in range(INBOX + 2):  # the last ones were read already
+        stall.hear(task="a", data=number)
+    assert stall.connection.told == ["pause"]
+
+    stall.be_known()
+
+    assert [data for _, data in stall.tasks()] == list(range(INBOX + 2))
+    assert stall.connection.told == ["pause", "resume"]
+    assert stall.connection.sent == []
+
+
+# -- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_is_held_is_served_when_it_is_released_in_order(stall: Stall) -> None:
+    stall.be_ready()
+    stall.client.hold()
+    stall.hear(task="a", data=0)
+    stall.hear(task="a", data=1)
+    assert stall.tasks() == []
+
+    stall.client.release()
+    stall.hear(task="a", data=2)
+
+    assert [data for _, data in stall.tasks()] == [0, 1, 2]
+
+
+def test_a_message_that_holds_the_client_holds_those_behind_it(stall: Stall) -> None:
+    stall.hear(session_id="ann")
+    for number in range(3):
+        stall.hear(task="a", data=number)
+    stall.service.answer = lambda client, message: client.hold()
+
+    stall.be_known()
+    assert [data for _, data in stall.tasks()] == [0]
+    stall.client.release()
+
+    assert [data for _, data in stall.tasks()] == [0, 1]
+
+
+def test_a_client_with_as_many_tasks_as_it_may_have_waits_for_one_to_end() -> None:
+    stall = Stall(tasks_per_client=2)
+    stall.be_ready()
+    stall.service.answer = lambda client, message: client.jobs.add(message)  # type: ignore[arg-type]
+    for number in range(4):
+        stall.hear(task="a", data=number)
+    assert [data for _, data in stall.tasks()] == [0, 1]
+
+    stall.client.jobs.pop()
+    stall.client.go_on()
+
+    assert [data for _, data in stall.tasks()] == [0, 1, 2]
+    assert stall.connection.told == []
+
+
+def test_reading_pauses_when_much_waits_and_goes_on_when_nothing_does(stall: Stall) -> None:
+    stall.be_ready()
+    stall.client.hold()
+    for number in range(INBOX - 1):
+        stall.hear(task="a", data=number)
+    before = list(stall.connection.told)
+    stall.hear(task="a", data=INBOX - 1)
+    stall.hear(task="a", data=INBOX)
+
+    stall.client.release()
+
+    assert before == []
+    assert stall.connection.told == ["pause", "resume"]
+    assert [data for _, data in stall.tasks()] == list(range(INBOX + 1))
+
+
+def test_reading_goes_on_when_neither_the_rate_nor_the_inbox_is_against_it() -> None:
+    stall = Stall(rate=(10.0, INBOX - 1.0))
+    stall.be_ready()
+    stall.client.hold()
+    for _ in range(INBOX):
+        stall.hear(task="a")
+    stall.loop.advance(1.0)
+    while_it_is_held = list(stall.connection.told)
+
+    stall.client.release()
+
+    assert while_it_is_held == ["pause"]
+    assert stall.connection.told == ["pause", "resume"]
+
+
+def test_serving_one_message_may_end_another_without_disorder(stall: Stall) -> None:
+    stall.be_ready()
+    stall.client.hold()
+    for number in range(3):
+        stall.hear(task="a", data=number)
+    stall.service.answer = lambda client, message: client.go_on()
+
+    stall.client.release()
+
+    assert [data for _, data in stall.tasks()] == [0, 1, 2]
+
+
+def test_a_dispatch_that_raises_does_not_silence_the_client_for_ever(stall: Stall) -> None:
+    stall.be_ready()
+    stall.client.hold()
+    stall.hear(task="broken")
+    stall.hear(task="a")
+
+    def answer(client: Client, message: messages.Message) -> None:
+        if message.task == "broken":
+            raise RuntimeError("a room handler of the user's own")
+
+    stall.service.answer = answer
+    with contextlib.suppress(RuntimeError):
+        stall.client.release()
+    stall.client.go_on()
+    stall.hear(task="b")
+
+    assert [task for task, _ in stall.tasks()] == ["broken", "a", "b"]
+    stall.client.closed(1000, "")
+    assert stall.service.departures == [(1000, "")]
 
 
 @pytest.mark.parametrize("text", ["hello", "[]", '{"task": 1}', "[" * 100_000])
@@ -211,6 +211,14 @@ def test_a_refusal_names_task_and_id_and_is_counted(stall: Stall) -> None:
         {"task": "buy", "id": "7", "error": {"code": "unknown-task", "message": "no task named 'buy'"}}
     ]
     assert stall.service.counters == {"unknown-task": 1}
+
+
+def test_the_refusal_of_a_room_names_the_room(stall: Stall) -> None:
+    stall.client.refuse(messages.Message(msgtype="join", room="r", id=2), AccessDenied("no"))
+
+    assert stall.connection.sent == [
+        {"task": "", "id": 2, "room": "r", "error": {"code": "access-denied", "message": "no"}}
+    ]
 
 
 def test_a_client_that_says_nothing_in_time_is_closed(stall: Stall) -> None:
@@ -257,7 +265,7 @@ def test_a_client_that_is_being_closed_has_no_deadline(stall: Stall) -> None:
 
 
 @pytest.mark.parametrize("stage", [Stage.NEW, Stage.IDENTIFYING, Stage.READY])
-def test_the_service_hears_of_the_end_and_whether_the_user_was_known(stall: Stall, stage: Stage) -> None:
+def test_the_service_hears_of_the_end(stall: Stall, stage: Stage) -> None:
     if stage is Stage.IDENTIFYING:
         stall.hear(session_id="ann")
     elif stage is Stage.READY:
@@ -265,19 +273,77 @@ def test_the_service_hears_of_the_end_and_whether_the_user_was_known(stall: Stal
 
     stall.client.closed(1001, "bye")
 
-    assert stall.service.departures == [(1001, "bye", stage is Stage.READY)]
+    assert stall.service.departures == [(1001, "bye")]
     assert stall.client.stage is Stage.CLOSED
 
 
-def test_a_closed_client_is_sent_nothing_and_not_listened_to(stall: Stall) -> None:
+def test_the_service_hears_of_the_end_at_once_and_what_was_sent_before_is_served(stall: Stall) -> None:
+    stall.be_ready()
+    stall.client.hold()
+    for number in range(3):
+        stall.hear(task="a", data=number)
+
+    stall.client.closed(1000, "")
+    departures = list(stall.service.departures)
+    stall.client.release()
+
+    assert departures == [(1000, "")]
+    assert [data for _, data in stall.tasks()] == [0, 1, 2]
+    assert stall.service.departures == [(1000, "")]
+
+
+def test_a_client_that_is_given_up_departs_with_what_waits_unserved(stall: Stall) -> None:
+    stall.be_ready()
+    stall.client.hold()
+    stall.hear(task="a")
+    stall.client.closed(1000, "")
+
+    stall.client.give_up()
+
+    assert stall.tasks() == []
+    assert stall.service.departures == [(1000, "")]
+
+
+def test_a_closed_client_is_sent_nothing(stall: Stall) -> None:
     stall.be_ready()
     stall.client.closed(1001, "bye")
 
     stall.client.send(b'{"task": "a"}')
-    stall.hear(task="a")
+    stall.client.idle()
 
     assert stall.connection.sent == []
+    assert stall.service.sent == 0
+
+
+@pytest.mark.parametrize("code", [4003, 4004])
+def test_a_client_that_may_not_be_here_any_more_is_not_served_what_it_had_sent(stall: Stall, code: int) -> None:
+    stall.be_ready()
+    stall.client.hold()
+    stall.hear(task="a")
+
+    stall.client.close(code, "log in first")
+    stall.client.closed(code, "log in first")
+    stall.client.release()
+
     assert stall.tasks() == []
+
+
+def test_only_a_client_that_is_known_hears_a_heartbeat(stall: Stall) -> None:
+    stall.client.idle()
+    before = list(stall.connection.sent)
+    stall.be_ready()
+
+    stall.client.idle()
+
+    assert before == []
+    assert stall.connection.sent == [{"msgtype": "heartbeat"}]
+
+
+def test_messages_are_counted_both_ways(stall: Stall) -> None:
+    stall.be_ready()
+    stall.client.received("nonsense")
+
+    assert (stall.service.received, stall.service.sent) == (2, 1)
 
 
 def test_the_room_is_the_one_that_was_joined_first(stall: Stall) -> None:
@@ -288,112 +354,13 @@ def test_the_room_is_the_one_that_was_joined_first(stall: Stall) -> None:
 
 def test_users_are_told_apart_by_id_and_anonymous_ones_by_connection(stall: Stall) -> None:
     assert stall.client.member_key == ("cid", "")
+    stall.hear()
 
     stall.be_known(User())
     assert stall.client.member_key == ("cid", "c1")
 
-    stall.be_known()
+    stall.client.user = ANN
     assert stall.client.member_key == ("user", "ann")
-
-
-def test_within_the_burst_reading_goes_on() -> None:
-    stall = Stall(rate=(10.0, 5.0))
-
-    for _ in range(5):
-        stall.hear(task="a")
-
-    assert stall.connection.told == []
-
-
-def test_beyond_the_burst_reading_pauses_until_there_is_a_token_again() -> None:
-    stall = Stall(rate=(10.0, 5.0))
-
-    for _ in range(6):
-        stall.hear(task="a")
-    assert stall.connection.told == ["pause"]
-    stall.loop.advance(0.09)
-    assert stall.connection.told == ["pause"]
-    stall.loop.advance(0.02)
-
-    assert stall.connection.told == ["pause", "resume"]
-    assert stall.service.counters["rate"] == 1
-
-
-def test_no_message_is_lost_by_a_pause() -> None:
-    stall = Stall(rate=(10.0, 5.0))
-    stall.be_ready()
-
-    for number in range(20):  # the rest was read already when the pause began
-        stall.hear(task="a", data=number)
-
-    assert [data for _, data in stall.tasks()] == list(range(20))
-    assert stall.connection.told == ["pause"]
-
-
-def test_what_was_read_already_is_paid_for_later() -> None:
-    stall = Stall(rate=(10.0, 1.0))
-    for _ in range(11):  # ten too many: a debt of a second
-        stall.hear(task="a")
-    stall.loop.advance(0.2)
-
-    stall.hear(task="a")
-
-    assert stall.connection.told == ["pause", "resume", "pause"]
-    stall.loop.advance(0.8)
-    assert stall.connection.told == ["pause", "resume", "pause"]
-    stall.loop.advance(0.2)
-    assert stall.connection.told[-1] == "resume"
-
-
-def test_over_a_long_time_the_rate_is_kept() -> None:
-    stall = Stall(rate=(10.0, 5.0))
-    served = 0
-
-    for _ in range(1_000):  # ten seconds
-        if not stall.connection.told or stall.connection.told[-1] == "resume":
-            stall.hear(task="a")
-            served += 1
-        stall.loop.advance(0.01)
-
-    assert 95 <= served <= 106
-
-
-def test_tokens_do_not_pile_up_beyond_the_burst() -> None:
-    stall = Stall(rate=(10.0, 5.0))
-    stall.be_ready()
-    stall.loop.advance(1_000)
-
-    for _ in range(6):
-        stall.hear(task="a")
-
-    assert stall.connection.told == ["pause"]
-
-
-def test_a_bad_message_costs_a_token_too() -> None:
-    stall = Stall(rate=(10.0, 2.0))
-
-    for _ in range(3):
-        stall.client.received("hello")
-
-    assert stall.connection.told == ["pause"]
-
-
-def test_a_client_that_left_while_it_was_paused_is_not_resumed() -> None:
-    stall = Stall(rate=(10.0, 1.0))
-    stall.be_ready()
-    stall.hear(task="a")
-
-    stall.client.closed(1006, "")
-    stall.loop.advance(10)
-
-    assert stall.connection.told == ["pause"]
-
-
-def test_without_a_rate_nothing_pauses(stall: Stall) -> None:
-    for _ in range(1_000):
-        stall.hear(task="a")
-
-    assert stall.connection.told == []
 
 
 def test_binary_messages_are_nothing_to_a_client(stall: Stall) -> None:

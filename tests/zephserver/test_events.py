@@ -43,6 +43,26 @@ SENTENCES: list[tuple[Event, str, int]] = [
         "task Echo of c1 raised KeyError('x')",
         logging.ERROR,
     ),
+    (
+        events.ReloadRefused(error="invalid syntax", file="tasks.py", line=1, source="def", column=3),
+        "not reloaded: invalid syntax",
+        logging.ERROR,
+    ),
+    (
+        events.RestartNeeded(what=("zephsettings.py", "models.py")),
+        "restart zephsettings.py, models.py to use what has changed",
+        logging.WARNING,
+    ),
+    (
+        events.TasksReloaded(modules=("tasks",), seconds=0.0123, running=0, keep_old=()),
+        "reloaded 1 module (tasks) in 12 ms",
+        logging.INFO,
+    ),
+    (
+        events.TasksReloaded(modules=("a", "b"), seconds=1.0, running=2, keep_old=("models",)),
+        "reloaded 2 modules (a, b) in 1000 ms; 2 running tasks end on the old code; restart models to use it there too",
+        logging.INFO,
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zephserver import messages
-from zephserver.core.errors import BadMessage, RequestError, TaskFailed, UnknownTask
+from zephserver.core.errors import BadMessage, BadRequest, RequestError, TaskFailed, UnknownTask
 from zephserver.messages import Message
 
 # Whole numbers beyond 64 bits and floats beyond a double are another test's; surrogates are no text.
@@ -218,4 +218,42 @@ def test_the_welcome_tells_cid_user_and_heartbeat() -> None:
 
 def test_presence_and_user_list_name_the_room() -> None:
     assert json.loads(messages.presence("join", "ann", "r")) == {"msgtype": "join", "username": "ann", "room": "r"}
-    assert json.loads(messages.user_list(["ann"], "r")) == {"msgtype": "user_list", "data": ["ann"], "room": "r"}
+    assert json.loads(messages.user_list(["ann"], "r", 3)) == {
+        "msgtype": "user_list",
+        "data": ["ann"],
+        "room": "r",
+        "total": 3,
+    }
+    assert json.loads(messages.user_list([], "r", 0, "a"))["id"] == "a"
+
+
+def test_who_joined_or_left_is_answered_with_the_id_and_what_the_room_remembers() -> None:
+    history = {"epoch": "e", "offset": 3, "recovered": True}
+
+    assert json.loads(messages.joined("r", None, {})) == {"msgtype": "joined", "room": "r"}
+    assert json.loads(messages.joined("r", 0, history)) == {"msgtype": "joined", "room": "r", "id": 0, **history}
+    assert json.loads(messages.left("r", "a")) == {"msgtype": "left", "room": "r", "id": "a"}
+
+
+def test_an_answer_to_a_room_names_it_and_its_place_in_the_history() -> None:
+    assert json.loads(messages.room_answer("t", 1, "r")) == {"task": "t", "data": 1, "room": "r"}
+    assert json.loads(messages.room_answer("t", 1, "r", 7)) == {"task": "t", "data": 1, "room": "r", "offset": 7}
+
+
+def test_the_refusal_of_a_room_names_it() -> None:
+    assert json.loads(messages.error(None, BadMessage("no"), 1, "r")) == {
+        "task": "",
+        "id": 1,
+        "room": "r",
+        "error": {"code": "bad-message", "message": "no"},
+    }
+
+
+def test_a_call_is_a_message_with_its_data_read() -> None:
+    assert messages.call("t", '{"a": [1]}') == messages.Message(task="t", data={"a": [1]})
+
+
+@pytest.mark.parametrize("data", ["", "{", "NaN", "[" * 100_000, "9" * 5_000, "\ud800"])
+def test_a_call_with_data_that_is_no_json_is_refused(data: str) -> None:
+    with pytest.raises(BadRequest, match="the data is not JSON"):
+        messages.call("t", data)

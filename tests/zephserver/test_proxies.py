@@ -25,13 +25,13 @@ def test_a_peer_that_is_not_trusted_is_the_client(peer: str) -> None:
 @pytest.mark.parametrize("peer", [PROXY, "10.255.0.1", "2001:db8::5", "::ffff:10.0.0.1", ""])
 def test_a_trusted_proxy_names_the_client(peer: str) -> None:
     assert client_address(peer, {"x-forwarded-for": CLIENT}, PROXIES) == CLIENT
-    assert client_address(peer, {"forwarded": f"for={CLIENT}"}, PROXIES) == CLIENT
+    assert client_address(peer, {"forwarded": f"for={CLIENT}"}, PROXIES, "forwarded") == CLIENT
 
 
 def test_a_trusted_proxy_that_names_nobody_is_the_client() -> None:
     assert client_address(PROXY, {}, PROXIES) == PROXY
     assert client_address(PROXY, {"x-forwarded-for": ""}, PROXIES) == PROXY
-    assert client_address(PROXY, {"forwarded": "proto=https"}, PROXIES) == PROXY
+    assert client_address(PROXY, {"forwarded": "proto=https"}, PROXIES, "forwarded") == PROXY
 
 
 @pytest.mark.parametrize(
@@ -74,19 +74,26 @@ def test_the_last_address_that_is_no_proxy_is_the_client(hops: str, client: str)
     ],
 )
 def test_forwarded_is_read_as_rfc_7239_has_it(forwarded: str, client: str) -> None:
-    assert client_address(PROXY, {"forwarded": forwarded, "x-forwarded-for": "6.6.6.6"}, PROXIES) == client
+    assert client_address(PROXY, {"forwarded": forwarded, "x-forwarded-for": "6.6.6.6"}, PROXIES, "forwarded") == client
 
 
 @pytest.mark.parametrize(
     "trick", ['host="a;for=6.6.6.6"', 'host="a,for=6.6.6.6;"', "xfor=6.6.6.6", 'host="\\";for=6.6.6.6"']
 )
 def test_a_host_header_that_a_proxy_repeats_cannot_name_the_client(trick: str) -> None:
-    assert client_address(PROXY, {"forwarded": f"for={CLIENT};{trick}"}, PROXIES) == CLIENT
+    assert client_address(PROXY, {"forwarded": f"for={CLIENT};{trick}"}, PROXIES, "forwarded") == CLIENT
+
+
+@pytest.mark.parametrize(("read", "written"), [("x-forwarded-for", "forwarded"), ("forwarded", "x-forwarded-for")])
+def test_only_the_header_that_the_proxies_write_is_read(read: str, written: str) -> None:
+    assert (
+        client_address(PROXY, {written: "for=6.6.6.6" if written == "forwarded" else "6.6.6.6"}, PROXIES, read) == PROXY
+    )
 
 
 @given(st.text(max_size=40), st.sampled_from(["x-forwarded-for", "forwarded"]))
 def test_whatever_the_header_says_an_address_comes_out(text: str, name: str) -> None:
-    assert client_address(PROXY, {name: text}, PROXIES)
+    assert client_address(PROXY, {name: text}, PROXIES, name)
 
 
 @given(st.text(st.characters(exclude_characters='"'), max_size=40))

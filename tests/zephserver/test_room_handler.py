@@ -1,86 +1,19 @@
-"""Rooms and who hears what, with clients that take notes; at the end against a model."""
+"""Rooms and who hears what, with clients that take notes and a loop whose time the test moves."""
 
 from __future__ import annotations
 
-import json
 import threading
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    consumes,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
 
-from zephserver.core.errors import BadMessage
-from zephserver.engines.interface import DeflateCache
-from zephserver.room_handler import RoomHandler
-from zephserver.session_manager import User
-
-
-@dataclass(eq=False)
-class Member:
-    """A client without its connection: remembers what it is sent."""
-
-    user: User
-    cid: str = ""
-    rooms: list[str] = field(default_factory=list)
-    heard: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def member_key(self) -> Any:
-        return ("cid", self.cid) if self.user.id is None else ("user", self.user.id)
-
-    def send(self, payload: bytes, cache: DeflateCache | None = None) -> None:
-        self.heard.append(json.loads(payload))
-
-    def news(self) -> list[dict[str, Any]]:
-        """What it was sent since the last time."""
-        heard, self.heard = self.heard, []
-        return heard
-
-
-def joined(name: str, room: str = "r") -> dict[str, Any]:
-    return {"msgtype": "join", "username": name, "room": room}
-
-
-def left(name: str, room: str = "r") -> dict[str, Any]:
-    return {"msgtype": "leave", "username": name, "room": room}
-
-
-def users(*names: str, room: str = "r") -> dict[str, Any]:
-    return {"msgtype": "user_list", "data": list(names), "room": room}
-
-
-class Hall:
-    """A room handler, with short ways to fill its rooms."""
-
-    def __init__(self) -> None:
-        self.handler: Any = RoomHandler()
-
-    def enter(self, id: Any, *rooms: str, name: str | None = None) -> Member:
-        """A new connection of this user, in these rooms."""
-        member = Member(User(id, name or (str(id) if id is not None else "anonymous")))
-        assert self.handler.enter(member) == member.cid
-        for room in rooms:
-            self.handler.join(member, room)
-        return member
-
-    def targets(self, **answer: Any) -> list[Member]:
-        """The members that an answer goes to."""
-        return self.handler.targets(answer)  # type: ignore[no-any-return]
+from tests.zephserver.fakes import Hall, joined, left, users, welcomed
+from zephserver.core.errors import RoomFull, TooManyRooms
 
 
 @pytest.fixture
 def hall() -> Hall:
-    return Hall()
+    """A room handler whose users are gone as soon as they leave."""
+    return Hall(LEAVE_DELAY=0)
 
 
 def test_every_connection_gets_a_cid_of_its_own(hall: Hall) -> None:
@@ -90,56 +23,73 @@ def test_every_connection_gets_a_cid_of_its_own(hall: Hall) -> None:
     assert all(len(cid) == 16 and cid.isalnum() for cid in cids)
 
 
-def test_the_first_in_a_room_hears_the_user_list(hall: Hall) -> None:
-    ann = hall.enter("ann", "r")
+# -- who comes --------------------------------------------------------------------------------------------------------
 
-    assert ann.news() == [users("ann")]
+
+def test_the_first_in_a_room_is_welcomed_and_hears_who_is_there(hall: Hall) -> None:
+    ann = hall.enter("ann", "r")
+    hall.settle()
+
+    assert ann.news() == [welcomed(), users("ann")]
     assert ann.rooms == ["r"]
     assert hall.handler.rooms() == ["r"]
 
 
-def test_the_others_hear_who_joins_before_they_get_the_list(hall: Hall) -> None:
+def test_the_others_hear_who_joins_at_once_and_the_list_soon(hall: Hall) -> None:
     ann = hall.enter("ann", "r")
     ann.news()
 
     bob = hall.enter("bob", "r")
+    at_once = ann.news(), bob.news()
+    hall.settle()
 
-    assert ann.news() == [joined("bob"), users("ann", "bob")]
-    assert bob.news() == [users("ann", "bob")]
+    assert at_once == ([joined("bob")], [welcomed(), users("ann", "bob")])
+    assert (ann.news(), bob.news()) == ([users("ann", "bob")], [users("ann", "bob")])
 
 
-def test_joining_twice_is_joining_once(hall: Hall) -> None:
+def test_many_changes_make_one_list(hall: Hall) -> None:
+    ann = hall.enter("ann", "r")
+    ann.news()
+
+    for number in range(20):
+        hall.enter(number, "r")
+    hall.settle()
+
+    heard = ann.news()
+    assert heard == [joined(str(number)) for number in range(20)] + [users("ann", *map(str, range(20)))]
+    hall.loop.advance(100)
+    assert ann.news() == []
+
+
+def test_an_answered_join_carries_its_id(hall: Hall) -> None:
+    ann = hall.enter("ann")
+
+    hall.handler.join(ann, "r", 7)
+
+    assert ann.news() == [welcomed(id=7), users("ann")]
+
+
+def test_joining_twice_is_answered_twice_and_changes_nothing(hall: Hall) -> None:
     ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r")
-    ann.news(), bob.news()
+    hall.settle(), ann.news(), bob.news()
 
-    hall.handler.join(bob, "r")
+    hall.handler.join(bob, "r", "again")
+    hall.settle()
 
-    assert (ann.news(), bob.news()) == ([], [])
+    assert (ann.news(), bob.news()) == ([], [welcomed(id="again"), users("ann", "bob")])
     assert bob.rooms == ["r"]
 
 
 def test_the_second_connection_of_a_user_is_no_news_to_the_others(hall: Hall) -> None:
     ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r")
-    ann.news(), bob.news()
+    hall.settle(), ann.news(), bob.news()
 
     again = hall.enter("bob", "r")
+    hall.settle()
 
     assert (ann.news(), bob.news()) == ([], [])
-    assert again.news() == [users("ann", "bob")]
+    assert again.news() == [welcomed(), users("ann", "bob")]
     assert hall.handler.members("r") == [ann, bob, again]
-
-
-def test_only_the_last_connection_of_a_user_is_missed(hall: Hall) -> None:
-    ann, bob, again = hall.enter("ann", "r"), hall.enter("bob", "r"), hall.enter("bob", "r")
-    ann.news()
-
-    hall.handler.depart(bob)
-    after_one = ann.news()
-    hall.handler.depart(again)
-    after_both = ann.news()
-
-    assert after_one == []
-    assert after_both == [left("bob"), users("ann")]
 
 
 def test_anonymous_users_are_listed_each(hall: Hall) -> None:
@@ -147,9 +97,11 @@ def test_anonymous_users_are_listed_each(hall: Hall) -> None:
     first.news()
 
     second = hall.enter(None, "r")
+    hall.settle()
 
     assert first.news() == [joined("anonymous"), users("anonymous", "anonymous")]
     hall.handler.depart(second)
+    hall.settle()
     assert first.news() == [left("anonymous"), users("anonymous")]
 
 
@@ -166,13 +118,99 @@ def test_the_number_1_and_the_text_1_are_two_users(hall: Hall) -> None:
 
     assert hall.targets(users=[1]) == [number]
     assert hall.targets(users=["1"]) == [text]
+    assert hall.handler.user_count("r") == 2
+
+
+def test_a_connection_may_be_in_so_many_rooms_and_no_more() -> None:
+    hall = Hall(ROOMS_PER_CLIENT=2)
+    ann = hall.enter("ann", "a", "b")
+
+    with pytest.raises(TooManyRooms, match="you are in 2 rooms"):
+        hall.handler.join(ann, "c")
+
+    assert (ann.rooms, sorted(hall.handler.rooms())) == (["a", "b"], ["a", "b"])
+    hall.handler.join(ann, "a")  # where it is already
+    hall.handler.leave(ann, "a")
+    hall.handler.join(ann, "c")
+    assert ann.rooms == ["b", "c"]
+
+
+def test_a_room_holds_so_many_connections_and_no_more() -> None:
+    hall = Hall(ROOM_MEMBERS=2, LEAVE_DELAY=0)
+    ann, bob, carl = hall.enter("ann", "r"), hall.enter("bob", "r"), hall.enter("carl")
+
+    with pytest.raises(RoomFull, match="2 connections"):
+        hall.handler.join(carl, "r")
+
+    assert (carl.rooms, hall.handler.members("r")) == ([], [ann, bob])
+    hall.handler.join(bob, "r")  # who is in it already
+    hall.handler.depart(ann)
+    hall.handler.join(carl, "r")
+    assert hall.handler.members("r") == [bob, carl]
+
+
+# -- large rooms ------------------------------------------------------------------------------------------------------
+
+
+def test_a_room_beyond_the_presence_limit_is_not_told_who_comes_and_goes() -> None:
+    hall = Hall(PRESENCE_LIMIT=2, LEAVE_DELAY=0)
+    ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r")
+    hall.settle(), ann.news(), bob.news()
+
+    carl, dora = hall.enter("carl", "r"), hall.enter("dora", "r")
+    hall.handler.leave(dora, "r")
+    hall.settle()
+
+    assert (ann.news(), bob.news()) == ([], [])
+    assert carl.news() == [welcomed(), users("ann", "bob", total=3)]
+    assert dora.news() == [welcomed(), users("ann", "bob", total=4)]
+
+
+def test_a_room_that_is_small_again_is_told_again() -> None:
+    hall = Hall(PRESENCE_LIMIT=2, LEAVE_DELAY=0)
+    ann, bob, carl = hall.enter("ann", "r"), hall.enter("bob", "r"), hall.enter("carl", "r")
+    hall.settle(), ann.news(), bob.news()
+
+    hall.handler.leave(carl, "r")
+    hall.settle()
+
+    assert ann.news() == bob.news() == [left("carl"), users("ann", "bob")]
+
+
+def test_a_list_never_has_more_names_than_the_presence_limit() -> None:
+    hall = Hall(PRESENCE_LIMIT=2)
+    people = [hall.enter(number, "r") for number in range(50)]  # all of them before the list was sent
+
+    hall.settle()
+
+    lists = [word for one in people for word in one.news() if word["msgtype"] == "user_list"]
+    assert max(len(word["data"]) for word in lists) == 2
+    assert lists[-1]["total"] == 50
+
+
+# -- who goes ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_last_connection_of_a_user_is_missed(hall: Hall) -> None:
+    ann, bob, again = hall.enter("ann", "r"), hall.enter("bob", "r"), hall.enter("bob", "r")
+    hall.settle(), ann.news()
+
+    hall.handler.depart(bob)
+    hall.settle()
+    after_one = ann.news()
+    hall.handler.depart(again)
+    hall.settle()
+
+    assert after_one == []
+    assert ann.news() == [left("bob"), users("ann")]
 
 
 def test_who_leaves_a_room_hears_nothing_of_it(hall: Hall) -> None:
     ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r")
-    ann.news(), bob.news()
+    hall.settle(), ann.news(), bob.news()
 
     hall.handler.leave(bob, "r")
+    hall.settle()
 
     assert bob.news() == []
     assert ann.news() == [left("bob"), users("ann")]
@@ -185,6 +223,7 @@ def test_leaving_a_room_that_one_is_not_in_is_nothing(hall: Hall) -> None:
 
     hall.handler.leave(bob, "r")
     hall.handler.leave(bob, "nowhere")
+    hall.settle()
 
     assert ann.news() == []
     assert hall.handler.rooms() == ["r"]
@@ -206,6 +245,7 @@ def test_rooms_do_not_hear_of_each_other(hall: Hall) -> None:
     ann.news()
 
     hall.enter("bob", "other")
+    hall.settle()
 
     assert ann.news() == []
     assert hall.handler.stats() == {"rooms": 2}
@@ -213,15 +253,16 @@ def test_rooms_do_not_hear_of_each_other(hall: Hall) -> None:
 
 def test_who_departs_leaves_every_room_and_is_forgotten(hall: Hall) -> None:
     ann, bob = hall.enter("ann", "r", "s"), hall.enter("bob", "r", "s")
-    ann.news()
+    hall.settle(), ann.news()
 
     hall.handler.depart(bob)
+    hall.settle()
 
-    assert ann.news() == [left("bob"), users("ann"), left("bob", "s"), users("ann", room="s")]
+    assert ann.news() == [left("bob"), left("bob", "s"), users("ann"), users("ann", room="s")]
     assert hall.targets(all=True) == [ann]
     assert hall.targets(cid=bob.cid) == []
     assert hall.targets(users=["bob"]) == []
-    assert hall.handler.connections_of("bob") == 0
+    assert len(hall.handler.connections_of("bob")) == 0
 
 
 def test_departing_twice_is_departing_once(hall: Hall) -> None:
@@ -238,11 +279,11 @@ def test_the_connections_of_a_user_are_counted(hall: Hall) -> None:
     hall.enter("ann", "s")
     hall.enter(None, "r")
 
-    assert hall.handler.connections_of("ann") == 2
+    assert len(hall.handler.connections_of("ann")) == 2
     hall.handler.depart(ann)
-    assert hall.handler.connections_of("ann") == 1
-    assert hall.handler.connections_of("nobody") == 0
-    assert hall.handler.connections_of(None) == 0
+    assert len(hall.handler.connections_of("ann")) == 1
+    assert len(hall.handler.connections_of("nobody")) == 0
+    assert len(hall.handler.connections_of(None)) == 0
 
 
 def test_who_left_a_room_still_is_a_user(hall: Hall) -> None:
@@ -251,72 +292,119 @@ def test_who_left_a_room_still_is_a_user(hall: Hall) -> None:
     hall.handler.leave(ann, "r")
 
     assert hall.targets(users=["ann"]) == [ann]
-    assert hall.handler.connections_of("ann") == 1
+    assert len(hall.handler.connections_of("ann")) == 1
 
 
-def test_an_answer_goes_to_one_cid(hall: Hall) -> None:
-    ann, _ = hall.enter("ann", "r"), hall.enter("ann", "r")
-
-    assert hall.targets(cid=ann.cid) == [ann]
-    assert hall.targets(cid="nobody") == []
-    assert hall.targets(cid=None) == []
+# -- who may come back ------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_goes_to_every_connection_of_the_users(hall: Hall) -> None:
-    ann, again, bob = hall.enter("ann", "r"), hall.enter("ann", "s"), hall.enter("bob", "r")
-    hall.enter("carl", "r")
+def test_who_comes_back_in_time_was_never_gone() -> None:
+    hall = Hall(LEAVE_DELAY=3)
+    ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r")
+    hall.settle(), ann.news()
 
-    assert set(hall.targets(users=["ann", "bob", "nobody"])) == {ann, again, bob}
-    assert hall.targets(users=[]) == []
+    hall.handler.depart(bob)
+    listed = hall.handler.user_list("r")
+    hall.loop.advance(2.9)
+    again = hall.enter("bob", "r")
+    hall.loop.advance(100)
 
-
-def test_an_answer_goes_to_a_room(hall: Hall) -> None:
-    ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r", "s")
-    hall.enter("carl", "s")
-
-    assert hall.targets(room="r") == [ann, bob]
-    assert hall.targets(room="nowhere") == []
-
-
-def test_an_answer_goes_to_all_even_to_those_outside(hall: Hall) -> None:
-    ann, bob = hall.enter("ann", "r"), hall.enter("bob")
-
-    assert hall.targets(all=True) == [ann, bob]
+    assert listed == ["ann", "bob"]
+    assert ann.news() == []
+    assert again.news() == [welcomed(), users("ann", "bob")]
 
 
-def test_an_answer_may_leave_one_connection_out(hall: Hall) -> None:
-    ann, again, bob = hall.enter("ann", "r"), hall.enter("ann", "r"), hall.enter("bob", "r")
+def test_who_does_not_come_back_in_time_has_left() -> None:
+    hall = Hall(LEAVE_DELAY=3)
+    ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r")
+    hall.settle(), ann.news()
 
-    assert hall.targets(room="r", **{"except": ann.cid}) == [again, bob]
-    assert hall.targets(all=True, **{"except": bob.cid}) == [ann, again]
-    assert hall.targets(users=["ann"], **{"except": ann.cid}) == [again]
-    assert hall.targets(cid=ann.cid, **{"except": ann.cid}) == []
-    assert hall.targets(room="r", **{"except": None}) == [ann, again, bob]
+    hall.handler.depart(bob)
+    hall.loop.advance(2.9)
+    before = ann.news()
+    hall.loop.advance(1)
 
-
-@pytest.mark.parametrize("answer", [{}, {"room": None}, {"all": False}, {"task": "x", "data": 1}])
-def test_an_answer_to_nobody_is_refused(hall: Hall, answer: dict[str, Any]) -> None:
-    with pytest.raises(BadMessage, match="one of room, users, all, cid"):
-        hall.handler.targets(answer)
+    assert before == []
+    assert ann.news() == [left("bob"), users("ann")]
 
 
-def test_a_user_in_no_room_is_reached_and_counted_too(hall: Hall) -> None:
-    ann = hall.enter("ann")
+def test_every_absence_has_its_own_time() -> None:
+    hall = Hall(LEAVE_DELAY=3)
+    ann, bob, carl = hall.enter("ann", "r"), hall.enter("bob", "r"), hall.enter("carl", "r")
+    hall.settle(), ann.news()
 
-    assert hall.targets(users=["ann"]) == [ann]
-    assert hall.handler.connections_of("ann") == 1
+    hall.handler.depart(bob)
+    hall.loop.advance(2)
+    hall.handler.depart(carl)
+    again = hall.enter("bob", "r")
+    hall.handler.depart(again)
+    hall.loop.advance(2)
+    before = ann.news()
+    hall.loop.advance(2)
+
+    assert before == []
+    assert ann.news() == [left("carl"), left("bob"), users("ann")]
 
 
-@pytest.mark.parametrize("ids", [5, None, [["ann"]], [{}]])
-def test_users_that_are_no_list_of_ids_are_refused(hall: Hall, ids: Any) -> None:
-    with pytest.raises(BadMessage, match="users is a list of user ids"):
-        hall.targets(users=ids)
+def test_who_says_that_it_leaves_has_left_at_once() -> None:
+    hall = Hall(LEAVE_DELAY=3)
+    ann, bob = hall.enter("ann", "r"), hall.enter("bob", "r")
+    hall.settle(), ann.news()
+
+    hall.handler.leave(bob, "r")
+
+    assert ann.news() == [left("bob")]
 
 
-def test_a_user_who_is_named_twice_is_told_once(hall: Hall) -> None:
+def test_an_anonymous_user_has_left_at_once() -> None:
+    hall = Hall(LEAVE_DELAY=3)
+    ann, nobody = hall.enter("ann", "r"), hall.enter(None, "r")
+    hall.settle(), ann.news()
+
+    hall.handler.depart(nobody)
+
+    assert ann.news() == [left("anonymous")]
+
+
+def test_a_room_does_not_outlive_its_last_connection() -> None:
+    hall = Hall(LEAVE_DELAY=3)
     ann = hall.enter("ann", "r")
 
-    assert hall.targets(users=["ann", "ann"]) == [ann]
+    hall.handler.depart(ann)
+    rooms = hall.handler.rooms()
+    bob = hall.enter("bob", "r")
+    hall.loop.advance(100)
+
+    assert rooms == []
+    assert bob.news() == [welcomed(), users("bob")]
+
+
+def test_a_user_who_comes_back_under_another_name_is_listed_by_it() -> None:
+    hall = Hall(LEAVE_DELAY=3)
+    ann, bob = hall.enter("ann", "r"), hall.enter(7, "r", name="bob")
+    hall.settle(), ann.news()
+
+    hall.handler.depart(bob)
+    hall.enter(7, "r", name="robert")
+
+    assert hall.handler.user_list("r") == ["ann", "robert"]
+
+
+def test_when_all_have_gone_nothing_is_kept() -> None:
+    hall = Hall(LEAVE_DELAY=3)
+    people = [hall.enter(number if number % 2 else None, "r", f"r{number}") for number in range(20)]
+
+    for one in people:
+        hall.handler.depart(one)
+    hall.loop.advance(10)
+
+    handler = hall.handler
+    assert (handler._rooms, handler._users, handler._clients) == ({}, {}, {})
+    assert (len(handler._announcer._leaving), handler._announcer._changed) == (0, set())
+    assert len([timer for timer in hall.loop.timers if not timer.is_over]) == 1  # the one that always looks what is due
+
+
+# -- the service -----------------------------------------------------------------------------------------------------
 
 
 def test_the_questions_may_be_asked_while_people_come_and_go(hall: Hall) -> None:
@@ -326,7 +414,7 @@ def test_the_questions_may_be_asked_while_people_come_and_go(hall: Hall) -> None
         try:
             while not ended.is_set():
                 hall.targets(room="r"), hall.targets(all=True), hall.targets(users=["u1"])
-                hall.handler.user_list("r"), hall.handler.rooms(), hall.handler.stats()
+                hall.handler.user_list("r"), hall.handler.rooms(), hall.handler.stats(), list(hall.handler.metrics())
         except BaseException as error:
             faults.append(error)
 
@@ -336,6 +424,7 @@ def test_the_questions_may_be_asked_while_people_come_and_go(hall: Hall) -> None
         members = [hall.enter(f"u{number}", "r", f"r{number}") for number in range(10)]
         for member in members:
             hall.handler.depart(member)
+        hall.loop.advance(1)
     ended.set()
     asking.join()
 
@@ -363,105 +452,15 @@ def test_a_disable_that_overtakes_main_is_not_forgotten(hall: Hall) -> None:
     service.main()  # returns
 
 
-class RoomsMachine(RuleBasedStateMachine):
-    """People who come, join, leave and go; the model is a list of who is where, in order."""
+def test_a_service_that_ends_frees_everything_but_the_histories() -> None:
+    hall = Hall(ROOM_HISTORY={"*": (10, 60)})
+    ann = hall.enter("ann", "r")
+    hall.handler.say({"task": "news", "data": 1, "room": "r"})
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.hall = Hall()
-        self.model: dict[str, list[Member]] = {}
-        self.present: list[Member] = []
+    hall.handler.depart(ann)
+    hall.handler.close()
 
-    members = Bundle("members")
-    rooms = st.sampled_from(["a", "b", "c"])
-
-    @rule(target=members, id=st.sampled_from([None, 1, 2, "1"]))
-    def enter(self, id: Any) -> Member:
-        member = self.hall.enter(id)
-        self.present.append(member)
-        return member
-
-    @rule(member=members, room=rooms)
-    def join(self, member: Member, room: str) -> None:
-        inside = self.model.setdefault(room, [])
-        is_new = all(other.member_key != member.member_key for other in inside)
-        was_inside = member in inside
-        others = list(inside)
-        if not was_inside:
-            inside.append(member)
-
-        self.hall.handler.join(member, room)
-
-        for other in self.present:
-            expected = []
-            if not was_inside:
-                if is_new and other in others:
-                    expected.append(joined(member.user.username, room))
-                if other is member or (is_new and other in others):
-                    expected.append(users(*self.names(room), room=room))
-            assert other.news() == expected
-
-    @rule(member=members, room=rooms)
-    def leave(self, member: Member, room: str) -> None:
-        was_inside = member in self.model.get(room, [])
-        self.forget(member, room)
-
-        self.hall.handler.leave(member, room)
-
-        for other in self.present:
-            assert other.news() == (self.farewell(other, member, room) if was_inside else [])
-
-    @rule(member=consumes(members))
-    def depart(self, member: Member) -> None:
-        rooms = list(member.rooms)
-        for room in rooms:
-            self.forget(member, room)
-
-        self.hall.handler.depart(member)
-
-        self.present.remove(member)
-        for other in self.present:
-            assert other.news() == [word for room in rooms for word in self.farewell(other, member, room)]
-
-    @invariant()
-    def the_rooms_are_those_of_the_model(self) -> None:
-        handler = self.hall.handler
-        assert sorted(handler.rooms()) == sorted(self.model)
-        for room, inside in self.model.items():
-            assert handler.members(room) == inside
-            assert handler.user_list(room) == self.names(room)
-            assert self.hall.targets(room=room) == inside
-        for member in self.present:
-            assert member.rooms == [room for room in member.rooms if member in self.model[room]]
-            assert self.hall.targets(cid=member.cid) == [member]
-
-    @invariant()
-    def the_users_are_those_of_the_model(self) -> None:
-        assert self.hall.targets(all=True) == self.present
-        for id in (1, 2, "1"):
-            theirs = {member for member in self.present if member.user.id == id}
-            assert set(self.hall.targets(users=[id])) == theirs
-            assert self.hall.handler.connections_of(id) == len(theirs)
-
-    def names(self, room: str) -> list[str]:
-        """The user list that the model expects."""
-        return list({member.member_key: member.user.username for member in self.model[room]}.values())
-
-    def forget(self, member: Member, room: str) -> None:
-        """Take a member out of the model."""
-        inside = self.model.get(room, [])
-        if member in inside:
-            inside.remove(member)
-        if not inside:
-            self.model.pop(room, None)
-
-    def farewell(self, other: Member, member: Member, room: str) -> list[dict[str, Any]]:
-        """What another hears when this member has left a room."""
-        inside = self.model.get(room, [])
-        if other not in inside or any(one.member_key == member.member_key for one in inside):
-            return []
-        return [left(member.user.username, room), users(*self.names(room), room=room)]
-
-
-def test_whatever_people_do_the_rooms_are_as_in_the_model() -> None:
-    run_state_machine_as_test(RoomsMachine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    handler = hall.handler
+    assert (handler._rooms, handler._users, handler._clients) == ({}, {}, {})
+    assert len(handler._histories) == 1
+    assert handler.say({"task": "news", "data": 1, "room": "r"}) == 0

@@ -22,6 +22,9 @@ def cli(app: App) -> int:
 
     settings = app.load_settings()
     try:
+        workers = app.call("status").get("workers")
+        if workers is not None and "WORKERS" not in settings.lines:  # it was started with --workers
+            settings = settings.with_workers(workers["total"])
         stop(app)
     except ControlUnreachable:
         app.output.say("it was not running")

@@ -9,7 +9,7 @@ import click
 
 from zephctl.app import App, common_options
 from zephctl.exits import ExitStatus
-from zephctl.output import span
+from zephctl.output import span, worker_column
 
 
 @click.group()
@@ -34,8 +34,8 @@ def list_(app: App) -> int:
     """
     rows = app.call("services.list")
     shown = [_for_people(row) for row in rows] if app.output.mode == "table" else rows
-    columns = ["name", "state", "for", "restarts", "error"]
-    app.output.rows("services", shown, columns if app.output.mode == "table" else _PLAIN)
+    columns = ["name", "state", "for", "restarts", "error"] if app.output.mode == "table" else _PLAIN
+    app.output.rows("services", shown, [*columns, *worker_column(rows)])
     return ExitStatus.DONE
 
 

@@ -12,18 +12,22 @@ from zephctl.exits import ExitStatus
 
 @click.command()
 @click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C stops the server.")
+@click.option("--workers", type=click.IntRange(1, 999), metavar="N", help="Processes that share the port: WORKERS.")
 @common_options
-def cli(app: App, foreground: bool) -> int:
+def cli(app: App, foreground: bool, workers: int | None) -> int:
     """Start the server in the background and return when it is ready.
 
     \b
       zephctl start
       zephctl start --folder /srv/chat
       zephctl start --foreground
+      zephctl start --workers 4
     """
     from zephctl import scripts
 
     settings = app.load_settings()
+    if workers is not None:
+        settings = settings.with_workers(workers)
     if foreground:
         os._exit(scripts.run_foreground(settings))
     app.output.say(scripts.start_daemon(settings))

@@ -9,7 +9,7 @@ import click
 from zephctl.app import App, common_options
 from zephctl.exits import ExitStatus
 from zephctl.output import span
-from zephctl.scripts import is_socket
+from zephserver.core.control_socket import is_socket
 from zephserver.core.errors import ControlUnreachable
 
 # What stands in every answer, also when no service tells it: docs/reference/json.md.
@@ -40,16 +40,23 @@ def cli(app: App) -> int:
                 app.output.say("a server ended without stopping; the next start recovers by itself")
         return ExitStatus.NOT_RUNNING
     status = {**DEFAULTS, **status}
-    first = ["running", "ready", "pid", "uptime", "version", "port", "services", "connections", "rooms"]
+    first = ["running", "ready", "pid", "uptime", "version", "port", "workers", "services", "connections", "rooms"]
+    first = [name for name in first if name in status]
     order = first + [name for name in status if name not in first]
     status = {name: status[name] for name in order}
+    why = str(status.get("not_ready", ""))
     if not app.output.is_json:
         status = {name: status[name] for name in (*first, "tasks") if name in status}
         status["services"] = _in_words(status["services"])
+        if "workers" in status:
+            status["workers"] = f"{status['workers']['ready']} of {status['workers']['total']} ready"
         status["uptime"] = span(status["uptime"])
     app.output.record(status, name="pid")
     if not status["ready"] and not app.output.is_json:
-        app.output.say("the server is not ready; see: zephctl services list")
+        if why.startswith("the cluster"):
+            app.output.say(f"the server is not ready: {why}; see: zephctl cluster status")
+        else:
+            app.output.say("the server is not ready; see: zephctl services list")
     return ExitStatus.DONE
 
 

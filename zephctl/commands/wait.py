@@ -14,10 +14,17 @@ PAUSE = 0.05  # seconds between two looks for a server that is not there yet
 
 
 @click.command()
-@click.option("--for", "state", type=click.Choice(["ready", "stopped"]), default="ready", show_default=True)
+@click.option(
+    "--for",
+    "state",
+    type=click.Choice(["ready", "stopped", "drained"]),
+    default="ready",
+    show_default=True,
+    help="What to wait for.",
+)
 @common_options
 def cli(app: App, state: str) -> int:
-    """Wait until the server is ready, or stopped. Exit status 8 when --timeout (30 s) is over.
+    """Wait until the server is ready, stopped, or without a client. Exit status 8 when --timeout (30 s) is over.
 
     \b
       zephctl wait
@@ -29,9 +36,11 @@ def cli(app: App, state: str) -> int:
             if state == "ready":
                 app.client.call("wait", timeout=left + 5, within=left)
                 return ExitStatus.DONE
+            if state == "drained" and not app.call("status").get("connections"):
+                return ExitStatus.DONE
             app.call("ping")
         except ControlUnreachable:
-            if state == "stopped":
+            if state != "ready":
                 return ExitStatus.DONE
         app.client.close()
         time.sleep(min(PAUSE, max(0.0, left)))

@@ -28,6 +28,9 @@ from zephserver.core.settings_page import Settings
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 INTERRUPTED = 130
+# Python lets a thread compute for 5 ms before another gets its turn. With 16 tasks that compute, an echo took 194 ms
+# at its 99th percentile, and takes 104 ms with this.
+SWITCH_INTERVAL = 0.001  # seconds
 
 
 def start_server(settings: Settings | str | None = None) -> Server:
@@ -67,8 +70,9 @@ def run(
     if not isinstance(settings, Settings):
         settings = load_settings(find_settings_file(settings))
     os.chdir(settings.folder)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with _Signals() as signals:
-        server = Server(settings, owns_process=True, notify=Notify.from_environment())
+        server = _make_server(settings, capture_output)
         server.open()
         _own_process(server, capture_output)
         signals.serve(server)
@@ -90,6 +94,16 @@ def run(
         if failure is not None and not came_up and server.exit_status:
             raise failure  # an essential service ended the server while it started
         return server.exit_status
+
+
+def _make_server(settings: Settings, capture_output: bool) -> Server:
+    """One process, or one above several."""
+    notify = Notify.from_environment()
+    if settings.workers == 1:
+        return Server(settings, owns_process=True, notify=notify)
+    from zephserver.core.processes.supervisor import Supervisor
+
+    return Supervisor(settings, capture_output=capture_output, owns_process=True, notify=notify)
 
 
 class _Signals:
@@ -126,7 +140,7 @@ class _Signals:
                     if number == signal.SIGINT:
                         self._interrupts += 1
                         if self._interrupts > 1:
-                            os._exit(INTERRUPTED)
+                            server.force_exit(INTERRUPTED)
                     if number in STOPS:
                         server.request_stop(f"signal {signal.Signals(number).name}")
                     elif number == signal.SIGHUP:

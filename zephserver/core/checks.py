@@ -10,7 +10,8 @@ from zephserver.core.settings_page import Settings
 def check(settings: Settings) -> list[str]:
     """Import every service and ask those that have a `check(settings)` of their own; one line for each fault."""
     faults = []
-    for name in settings.service_list:
+    # The session manager first: what it sets up, tasks and other services may need to be imported.
+    for name in sorted(settings.service_list, key=lambda name: name != settings.my_session_handler):
         try:
             service = load_service(name)
         except ServiceNotLoaded as error:

@@ -14,15 +14,19 @@ from zephserver.core.errors import BadRequest, UnknownCommand
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def command(name: str) -> Callable[[F], F]:
+def command(name: str, *, for_guests: bool = False) -> Callable[[F], F]:
     """Make a function, or a method of a service, answer to *name* on the control socket.
 
     It returns plain data (what JSON can carry), or is a generator of such data for an answer that streams. Arguments
     annotated int, float or bool are converted from words. It runs in a thread of its own for each client.
+
+    With *for_guests*, programs that are no server may give it over the cluster too. Then it runs in the cluster thread,
+    and has to be quick.
     """
 
     def mark(function: F) -> F:
         function.__zeph_command__ = name  # type: ignore[attr-defined]
+        function.__zeph_for_guests__ = for_guests  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -36,6 +40,16 @@ class Command:
     function: Callable[..., Any]
     owner: object
     signature: inspect.Signature
+
+    @property
+    def for_guests(self) -> bool:
+        """Whether it may be given over the cluster."""
+        return bool(getattr(self._marked, "__zeph_for_guests__", False))
+
+    @property
+    def _marked(self) -> Callable[..., Any]:
+        """The function as it was written."""
+        return self.function.func if isinstance(self.function, functools.partial) else self.function
 
     @classmethod
     def of(cls, name: str, function: Callable[..., Any], owner: object = None) -> Command:
@@ -54,8 +68,7 @@ class Command:
     @property
     def help(self) -> str:
         """The first line of the docstring."""
-        documented = self.function.func if isinstance(self.function, functools.partial) else self.function
-        return (inspect.getdoc(documented) or "").partition("\n")[0]
+        return (inspect.getdoc(self._marked) or "").partition("\n")[0]
 
     def call(self, words: Sequence[str], args: dict[str, Any]) -> Any:
         """Check the arguments and call the function. Raises BadRequest with the usage."""

@@ -151,17 +151,15 @@ class ControlServer:
             return
         try:
             client.thread = runtime.spawn(f"control:{number}", lambda: self._serve(client), self._server)
-        except RuntimeError as error:  # no thread left on this machine
-            logger.warning("control client refused: %s", error)
-            with self._lock:
-                self._clients.discard(client)
-            connection.close()
+        except RuntimeError as error:  # no thread left on this machine: then above all somebody has to see to it
+            logger.warning("control client is served by the accepting thread: %s", error)
+            self._serve(client, once=True)
 
-    def _serve(self, client: _Client) -> None:
+    def _serve(self, client: _Client, *, once: bool = False) -> None:
         """Body of a client's thread."""
         try:
             while (line := client.read_line()) is not None:
-                if not self._answer(client, line):
+                if not self._answer(client, line) or once:
                     break
         except BadRequest as error:
             client.send(wire.plain_error(error))
@@ -177,10 +175,10 @@ class ControlServer:
         name, error = "?", None
         try:
             call = wire.parse_request(line)
-            if call.plain:
+            if call.plain or (not call.command and call.words):
                 row, words = self._table.find_words(call.words)
             else:
-                row, words = self._table.find(call.command), ()
+                row, words = self._table.find(call.command), call.words
             name = row.name
             alive = self._run(client, call, row, words)
         except ZephError as problem:

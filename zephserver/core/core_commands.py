@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
+import queue
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from zephserver.core import metrics, threads
 from zephserver.core.command_table import command
 from zephserver.core.errors import BadRequest, NoAnswer, ZephError
-from zephserver.core.events import Event
+from zephserver.core.events import ClusterSaid, Event
 from zephserver.core.logs import Line
 from zephserver.core.settings_kinds import LEVELS, a_level
 
@@ -45,6 +50,12 @@ def stop(server: Server) -> Iterator[str]:
     yield "stopped" if server.exit_status == 0 else "stopped, but not cleanly: see the log"
 
 
+@command("reload")
+def reload(server: Server) -> None:
+    """Open the log anew, and reload tasks, the TLS certificate and services of your own that can, as SIGHUP does."""
+    server.reload()
+
+
 @command("wait")
 def wait(server: Server, within: float = 30.0) -> dict[str, Any]:
     """Wait until the server is ready; an error when it is not WITHIN seconds, or cannot become so any more."""
@@ -52,11 +63,31 @@ def wait(server: Server, within: float = 30.0) -> dict[str, Any]:
     late = server.services.wait_ready(timeout=within)
     while not late and not server.is_ready and not server.is_stopping and time.monotonic() < end:
         time.sleep(0.01)  # between the last service and the word of the server there are microseconds
-    if not server.is_ready:
-        raise NoAnswer(
-            "not ready: " + ("; ".join(f"{n}: {why}" for n, why in late.items()) or "the server is stopping")
-        )
+    why = "; ".join(f"{name}: {why}" for name, why in late.items()) or server.not_ready
+    if why:
+        raise NoAnswer(f"not ready: {'the server is stopping' if server.is_stopping else why}")
     return server.status()
+
+
+@command("metrics")
+def metrics_(server: Server) -> str:
+    """Everything that is counted, in the text format of Prometheus."""
+    return metrics.write(server)
+
+
+@command("top")
+def top(server: Server) -> dict[str, Any]:
+    """What a live view needs, in one answer: status, services, everything that is counted, processor time of threads.
+
+    `clock` is in seconds, for rates between two answers.
+    """
+    return {
+        "clock": round(server.clock.monotonic(), 6),
+        "status": server.status(),
+        "services": server.services.rows(),
+        "metrics": metrics.write(server),
+        "threads": threads.cpu_seconds(),
+    }
 
 
 @command("services.list")
@@ -183,6 +214,64 @@ def _row(line: Line, boot: str) -> dict[str, Any]:
     return line.as_dict() | {"cursor": f"{boot}:{line.seq}", "text": line.as_text()}
 
 
+@command("cluster.status")
+def cluster_status(server: Server) -> dict[str, Any]:
+    """How the servers are joined, whether that works, and which they are."""
+    node, peers = server.settings.cluster_node, server.cluster.rows()
+    servers = [str(entry["hostname"]) for entry in server.settings.cluster_server_list] if peers else []
+    servers += [name for name in (node, *(peer["name"] for peer in peers)) if name not in servers]
+    engine = server.cluster.engine
+    state = "alone" if engine == "local" else server.cluster.state() or "connected"
+    return {"node": node, "engine": engine, "state": state, "servers": servers, "peers": peers}
+
+
+@command("cluster.peers")
+def cluster_peers(server: Server) -> list[dict[str, Any]]:
+    """The other servers: whether they are up, what waits for them, what they missed."""
+    return server.cluster.rows()
+
+
+@command("cluster.say")
+def cluster_say(server: Server, event: str, data: str = "null") -> int:
+    """Trigger EVENT on all other servers; DATA is JSON. How many others there are, whether they are up or not."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"data: expected JSON: {error}") from None
+    server.cluster.say(event, value)
+    server.bus.publish(ClusterSaid(event=event, data=value))
+    return len(server.cluster.rows())
+
+
+@command("cluster.listen")
+def cluster_listen(server: Server, events: list[str] | str) -> Iterator[dict[str, Any] | None]:
+    """The EVENTS that other servers say, or an operator of this one, as they come; names with commas between them."""
+    names = events.split(",") if isinstance(events, str) else events
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise BadRequest(f"events: expected names, got {events!r}")
+    heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    takers = {name: functools.partial(_heard, heard, name, "cluster") for name in set(names)}
+
+    def said(fact: Event) -> None:
+        if isinstance(fact, ClusterSaid) and fact.event in names:
+            _heard(heard, fact.event, "here", fact.data)
+
+    with contextlib.ExitStack() as stack:
+        for name, take in takers.items():
+            server.cluster.subscribe(name, take)
+            stack.callback(server.cluster.unsubscribe, name, take)
+        stack.enter_context(server.bus.subscribe(said, ClusterSaid))
+        while not server.stopped.is_set():
+            try:
+                yield heard.get(timeout=PULSE)
+            except queue.Empty:
+                yield None
+
+
+def _heard(into: queue.SimpleQueue[dict[str, Any]], event: str, whence: str, data: Any) -> None:
+    into.put({"at": round(time.time(), 6), "event": event, "from": whence, "data": data})
+
+
 @command("log.level")
 def log_level(server: Server, level: str = "", service: str = "") -> dict[str, str]:
     """Show the log levels, or set one: of the server, or of one service."""
@@ -213,8 +302,7 @@ def _not_while_stopping(server: Server) -> None:
 
 def full_name(server: Server, name: str) -> str:
     """The full name of a service that was named in full or by its class, as in `Router`. Raises UnknownService."""
-    names = server.services.names
-    if name in names:
+    if name in server.service_names:
         return name
     found = _short_names(server).get(name, [])
     if len(found) == 1:
@@ -227,7 +315,7 @@ def full_name(server: Server, name: str) -> str:
 
 def _short_names(server: Server) -> dict[str, list[str]]:
     short: dict[str, list[str]] = {}
-    for name in server.services.names:
+    for name in server.service_names:
         short.setdefault(name.partition("/")[2], []).append(name)
     return short
 

@@ -12,6 +12,9 @@
     │  ├─ ServiceStuck          service-stuck: it ignored disable(); its thread still runs
     │  ├─ CalledInConstructor   called-in-constructor: __init__ asked for another service
     │  └─ IllegalTransition     illegal-transition: the table has no such row
+    ├─ ReloadFailed             reload-failed: the changed code does not work, and the old code goes on
+    ├─ UnknownRoom              unknown-room: nobody is in a room of that name
+    ├─ UnknownClient            unknown-client: no connection or user of that name
     ├─ ClusterError             cluster-error: a peer or an engine refused
     ├─ ControlError
     │  ├─ BadRequest            bad-request: a control line that nobody can read
@@ -25,6 +28,9 @@
        ├─ BadMessage            bad-message
        ├─ UnknownTask           unknown-task
        ├─ AccessDenied          access-denied
+       ├─ SessionExpired        session-expired: what the client showed was good once; it fetches a new one
+       ├─ TooManyRooms          too-many-rooms
+       ├─ RoomFull              room-full
        ├─ Overloaded            overloaded
        ├─ TaskTimeout           timed-out
        └─ TaskFailed            task-failed, or the code that Task.fail() was given
@@ -114,8 +120,8 @@ class ServiceFailed(ServiceError):
 
     code = "service-failed"
 
-    def __init__(self, name: str, why: str) -> None:
-        self.name = name
+    def __init__(self, name: str, why: str, because: str = "") -> None:
+        self.name, self.because = name, because  # another service, which it needs
         super().__init__(f"service {name} has failed: {why}; mend it, then: zephctl services reset {name}")
 
 
@@ -145,6 +151,39 @@ class IllegalTransition(ServiceError):
     """The transition table has no row for this state and trigger."""
 
     code = "illegal-transition"
+
+
+class ReloadFailed(ZephError):
+    """Changed code of the tasks cannot be used; `file`, `line`, `source` and `column` say where, if that is known."""
+
+    code = "reload-failed"
+
+    def __init__(
+        self, what: str, file: str | None = None, line: int | None = None, source: str = "", column: int | None = None
+    ) -> None:
+        where = f"{file}:{line}: " if file is not None else ""
+        super().__init__(f"{where}{what}; the old code goes on")
+        self.what, self.file, self.line, self.source, self.column = what, file, line, source, column
+
+
+class UnknownRoom(ZephError):
+    """A command named a room that nobody is in."""
+
+    code = "unknown-room"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"nobody is in a room named {name!r}; see: zephctl rooms list")
+        self.name = name
+
+
+class UnknownClient(ZephError):
+    """A command named a connection or a user that is not there."""
+
+    code = "unknown-client"
+
+    def __init__(self, who: str) -> None:
+        super().__init__(f"no connection and no user is named {who!r}; see: zephctl clients list")
+        self.who = who
 
 
 class ClusterError(ZephError):
@@ -238,6 +277,24 @@ class AccessDenied(RequestError):
     """The task or the room is not for this user."""
 
     code = "access-denied"
+
+
+class SessionExpired(RequestError):
+    """A session manager raises it when what the client showed was good once; the connection is closed with 4002."""
+
+    code = "session-expired"
+
+
+class TooManyRooms(RequestError):
+    """The connection is in as many rooms as it may be."""
+
+    code = "too-many-rooms"
+
+
+class RoomFull(RequestError):
+    """The room has as many connections as it may have."""
+
+    code = "room-full"
 
 
 class Overloaded(RequestError):

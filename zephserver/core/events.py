@@ -135,6 +135,66 @@ class ServiceOverran(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarted(Event):
+    """A process of several was started. It is not ready yet."""
+
+    worker: int
+    pid: int
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} started, pid {self.pid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerEnded(Event):
+    """A process of several has ended, as it was asked to; `how` is 'exit 0' or the signal that killed it."""
+
+    worker: int
+    pid: int
+    how: str
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} (pid {self.pid}) has ended: {self.how}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDied(Event):
+    """A process of several has ended, and nobody had asked it to; `how` is 'exit 1' or the signal that killed it."""
+
+    level: ClassVar[int] = logging.WARNING
+    worker: int
+    pid: int
+    how: str
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} (pid {self.pid}) died: {self.how}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSaid(Event):
+    """Something happened in a process of several; `event` is what that one published, as plain values.
+
+    It reaches the log on a way of its own, so its level is below all that a log takes.
+    """
+
+    level: ClassVar[int] = logging.NOTSET
+    worker: int
+    event: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Where that process listens, '' when it said something else."""
+        return str(self.event.get("url", ""))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event of the other process, with its worker, and its place among all events here."""
+        return {**self.event, "text": str(self), "worker": self.worker, "seq": self.seq, "at": self.at}
+
+    def __str__(self) -> str:
+        return f"worker {self.worker}: {self.event.get('text', '')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandServed(Event):
     """A command came over the control socket and was answered."""
 
@@ -184,3 +244,50 @@ class SubscriberFailed(Event):
 
     def __str__(self) -> str:
         return f"a subscriber of cluster event {self.event!r} raised {self.error}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerUp(Event):
+    """Another server of the cluster can be spoken to."""
+
+    peer: str
+
+    def __str__(self) -> str:
+        return f"server {self.peer} is there"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerDown(Event):
+    """Another server of the cluster has gone, or is silent."""
+
+    level: ClassVar[int] = logging.WARNING
+    peer: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"server {self.peer} is gone: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterGap(Event):
+    """Events of another server were dropped before they came: it had to keep too many for too long."""
+
+    level: ClassVar[int] = logging.ERROR
+    peer: str
+    lost: int
+
+    def __str__(self) -> str:
+        what = "event was" if self.lost == 1 else "events were"
+        return f"{self.lost} cluster {what} lost on the way from server {self.peer}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSaid(Event):
+    """An operator said an event to the other servers."""
+
+    level: ClassVar[int] = logging.DEBUG
+    event: str
+    data: Any
+
+    def __str__(self) -> str:
+        return f"cluster event {self.event!r} was said"

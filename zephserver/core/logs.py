@@ -42,18 +42,20 @@ class Line:
     text: str
     trace: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
+    worker: int = 0  # which process of several wrote it; 0 where there is only one, or the one above them
 
     def as_text(self) -> str:
         """As it stands in a text log."""
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.at))
         trace = f" | {escape(self.trace)}" if self.trace else ""
         who = f" [{self.service}]" if self.service and self.service not in self.text else ""
-        return f"{moment}.{int(self.at % 1 * 1000):03d} {self.level:<8}{who} {self.text}{trace}"
+        worker = f"worker {self.worker}: " if self.worker else ""
+        return f"{moment}.{int(self.at % 1 * 1000):03d} {self.level:<8}{who} {worker}{self.text}{trace}"
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in a JSON log."""
         row: dict[str, Any] = {"seq": self.seq, "at": round(self.at, 6), "level": self.level, "text": self.text}
-        for name in ("service", "trace", "fields"):
+        for name in ("service", "trace", "fields", "worker"):
             if value := getattr(self, name):
                 row[name] = value
         return row
@@ -112,6 +114,7 @@ class Log:
         trace: str = "",
         at: float | None = None,
         fields: dict[str, Any] | None = None,
+        worker: int = 0,
     ) -> None:
         """Add a line, if the level of its service allows."""
         if _number(level) < _number(self._levels.get(service, self._level)):
@@ -124,7 +127,7 @@ class Log:
         with self._lock:
             if self.journal.closed:
                 return
-            line = Line(self.journal.last + 1, at, level, service, text, trace, fields)
+            line = Line(self.journal.last + 1, at, level, service, text, trace, fields, worker)
             if len(self._unwritten) < UNWRITTEN:
                 self._unwritten.append(line)
             else:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import random
-import sys
 import threading
 import traceback
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any
+from types import ModuleType, TracebackType
+from typing import Any, ClassVar
 
 from zephserver.core import core_commands, legacy, runtime
 from zephserver.core.bus import EventBus
 from zephserver.core.clock import Clock, SystemClock
-from zephserver.core.cluster.local import LocalEngine
+from zephserver.core.cluster.factory import make_engine
 from zephserver.core.cluster.manager import ClusterManager
 from zephserver.core.command_table import CommandTable
 from zephserver.core.control import ControlServer
@@ -28,6 +27,7 @@ from zephserver.core.events import (
     ServerStopping,
     SettingsWarned,
 )
+from zephserver.core.keeper import Keeper
 from zephserver.core.lock import Lock
 from zephserver.core.log_file import LogFile
 from zephserver.core.logs import Log, LogHandler
@@ -35,9 +35,9 @@ from zephserver.core.notify import Notify
 from zephserver.core.service import Service
 from zephserver.core.service_manager import ServiceManager
 from zephserver.core.settings_page import Settings
+from zephserver.core.threads import all_stacks
 from zephserver.version import __version__
 
-GUARD = 2.0  # seconds between two looks at the lock and the socket, in case somebody deleted them
 SERVICES_SHARE = 0.9  # of SHUTDOWN_TIMEOUT; the rest is for the cluster, the socket and the last lines of the log
 
 
@@ -49,6 +49,8 @@ class Server:
     hangs ends the process.
     """
 
+    commands: ClassVar[ModuleType] = core_commands  # what it answers
+
     def __init__(
         self,
         settings: Settings,
@@ -57,14 +59,15 @@ class Server:
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
         notify: Notify | None = None,
+        table: CommandTable | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.bus = EventBus(self.clock)
-        self.table = CommandTable()
+        self.table = table or CommandTable()
         self.lock = Lock(settings.lock_file)
         self.control = ControlServer(settings.configuration_network_interface_server, self.table, self.bus, self)
-        self.cluster = ClusterManager(LocalEngine(), self.bus)
+        self.cluster = ClusterManager(make_engine(settings), self.bus, self.table, is_ready=lambda: self.is_ready)
         self.stop_reason = ""
         self.exit_status = 0
         self.stopped = threading.Event()  # everything is down, the lock is free
@@ -72,14 +75,12 @@ class Server:
         self.log: Log
         self._owns_process = owns_process
         self._notify = notify or Notify(None)
-        self._kick = threading.Event()  # wakes the keeper
+        self._keeper = Keeper(self, self._notify)
         self._stopping = threading.Lock()
         self._is_stopping = False
         self._ready = False
         self._started = 0.0
         self._undo: list[Callable[[], object]] = []  # what close() has to take down, last first
-        self._keeper: threading.Thread | None = None
-        self._troubles: set[str] = set()  # what the guard could not put back, told once
         self._advised: set[str] = set()  # names of 2015 that were warned about
         self.services = ServiceManager(
             self.bus,
@@ -88,7 +89,7 @@ class Server:
             clock=self.clock,
             chance=chance,
             server=self,
-            wake=self._kick.set,
+            wake=self._keeper.wake,
             essential_failed=self._essential_failed,
             translate=self._translate,
         )
@@ -102,7 +103,7 @@ class Server:
         """
         try:
             self._started = self.clock.monotonic()
-            self.table.add_functions(vars(core_commands).values(), self)
+            self.table.add_functions(vars(self.commands).values(), self)
             left_behind = self.lock.acquire()
             self._undo.append(self.lock.release)
             self._open_log()
@@ -119,7 +120,7 @@ class Server:
             self.bus.publish(Recovered(what=f"removed the control socket of a dead server, {self.control.path}"))
         for warning in self.settings.warnings:
             self.bus.publish(SettingsWarned(text=warning))
-        self._keeper = runtime.spawn("keeper", self._keep, self)
+        self._keeper.start()
 
     def start(self) -> None:
         """Open if need be, start the cluster and every service, and return when all of them are ready.
@@ -130,12 +131,23 @@ class Server:
             self.open()
         if self._is_stopping:
             raise StartFailed(f"stopped while starting: {self.stop_reason}")
-        self.cluster.start()
-        faults = {name: str(error) for name, error in self.services.create_all_services().items() if error}
-        faults = {name: str(error) for name, error in self.services.enable_all_services().items() if error} | faults
+        try:
+            self.cluster.start()
+        except ZephError as error:
+            self.request_stop(str(error), exit_status=1)
+            raise StartFailed(str(error)) from None
+        errors = {name: error for name, error in self.services.create_all_services().items() if error}
+        errors = {name: error for name, error in self.services.enable_all_services().items() if error} | errors
+        faults = {name: str(error) for name, error in errors.items()}
         if not self._is_stopping:
             late = self.services.wait_ready(timeout=self.settings.start_timeout + 1)
-            faults |= {name: f"service {name}: {why}" for name, why in late.items() if name not in faults}
+            faults |= {name: f"service {name}: {why}" for name, why in late.items() if name not in errors}
+            faults |= self.unready()
+        known = set(faults)
+        for name, why in errors.items():
+            cause = getattr(why, "because", "") or getattr(why, "name", name)
+            if cause != name and cause in known:
+                del faults[name]  # what requires a service that failed only tells of that one again
         if self._is_stopping:
             raise StartFailed(f"stopped while starting: {self.stop_reason}")
         if faults:
@@ -180,8 +192,24 @@ class Server:
 
     @property
     def is_ready(self) -> bool:
-        """Every service was enabled and ready, all still are, and nobody stops the server."""
-        return self._all_ready(self.services.counts())
+        """Every service was enabled and ready, all still are, nobody stops the server, and it reaches its cluster."""
+        return not self.not_ready
+
+    @property
+    def not_ready(self) -> str:
+        """Why the server is not ready, in one line; '' when it is."""
+        if self._is_stopping:
+            return "stopping"
+        counts = self.services.counts()
+        if not self._ready or counts.get("ready", 0) != counts["total"]:
+            return f"{counts.get('ready', 0)} of {counts['total']} services are ready"
+        unready = self.unready()
+        if unready:
+            return "; ".join(unready.values())
+        grace = self.settings.cluster_grace
+        if grace is not None and self.cluster.lost_for() > grace:
+            return f"the cluster cannot be reached: {self.cluster.state()}"
+        return ""
 
     @property
     def is_stopping(self) -> bool:
@@ -196,10 +224,10 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """What `zephctl status` shows: the server, counts of services, and what the services say of themselves."""
-        services = self.services.counts()
-        status = {
+        services, why = self.services.counts(), self.not_ready
+        status: dict[str, Any] = {
             "running": True,
-            "ready": self._all_ready(services),
+            "ready": not why,
             "stopping": self._is_stopping,
             "pid": os.getpid(),
             "uptime": round(self.clock.monotonic() - self._started, 3),
@@ -208,6 +236,8 @@ class Server:
             "threads": threading.active_count(),
             "log_dropped": self.log.dropped,
         }
+        if why:
+            status["not_ready"] = why
         for instance in self.services.get_all_services().values():
             stats = getattr(instance, "stats", None)
             if callable(stats):
@@ -239,6 +269,19 @@ class Server:
                 except Exception:
                     logging.getLogger(__name__).exception("reload() of %s raised", name)
 
+    @property
+    def service_names(self) -> list[str]:
+        """The services whose lines the log has."""
+        return self.services.names
+
+    def unready(self) -> dict[str, str]:
+        """What keeps the server from being ready though all its services are, by name; nothing here."""
+        return {}
+
+    def force_exit(self, status: int) -> None:
+        """End the process at once, whatever its threads are doing."""
+        os._exit(status)
+
     def set_log_level(self, level: str, service: str = "") -> None:
         """Change the least severe level that is logged, of the server or of one service, while it runs."""
         self.log.set_level(level, service)
@@ -250,9 +293,6 @@ class Server:
         self.log.write("WARNING", f"stacks of all threads: {why}", trace=all_stacks())
 
     # -- within ----------------------------------------------------------------------------------------------------
-
-    def _all_ready(self, counts: dict[str, int]) -> bool:
-        return self._ready and not self._is_stopping and counts.get("ready", 0) == counts["total"]
 
     def _open_log(self) -> None:
         settings = self.settings
@@ -273,37 +313,6 @@ class Server:
         self._undo.append(lambda: root.removeHandler(handler))
         if self._owns_process:
             root.setLevel(self.log.floor)  # a host program's level is not ours to change
-
-    def _keep(self) -> None:
-        """Body of the keeper's thread: time-outs of services, the guard of lock and socket, systemd's watchdog."""
-        pause = min(GUARD, self._notify.watchdog or GUARD)
-        next_guard = self.clock.monotonic() + GUARD
-        while not self.stopped.is_set():
-            self._kick.clear()
-            now = self.clock.monotonic()
-            try:
-                deadline = self.services.tick(now)
-            except Exception:  # without this thread nothing would ever be restarted or found stuck again
-                logging.getLogger(__name__).exception("a time-out could not be handled")
-                deadline = None
-            if now >= next_guard and not self._is_stopping:
-                next_guard = now + GUARD
-                self._guard()
-            if self._notify.watchdog:
-                self._notify.send("WATCHDOG=1")
-            self._kick.wait(pause if deadline is None else max(0.0, min(pause, deadline - now)))
-
-    def _guard(self) -> None:
-        """Put back what somebody deleted. Thread of the keeper."""
-        for part, what in ((self.lock, "lock"), (self.control, "control socket")):
-            try:
-                if part.heal():
-                    self.bus.publish(Recovered(what=f"the {what} {part.path} had been deleted and is there again"))
-                self._troubles.discard(what)
-            except (ZephError, OSError) as error:
-                if what not in self._troubles:
-                    self._troubles.add(what)
-                    self.log.write("ERROR", f"the {what} {part.path} is gone and cannot be put back: {error}")
 
     def _essential_failed(self, name: str, why: str) -> None:
         self.request_stop(f"essential service {name} is lost: {why}", exit_status=1)
@@ -353,11 +362,10 @@ class Server:
                 traceback.print_exc()
         self._undo.clear()
         self.stopped.set()
-        self._kick.set()
+        self._keeper.wake()
         if hang_up:
             self.control.hang_up()
-        if self._keeper is not None:
-            self._keeper.join(1.0)
+        self._keeper.join()
         self.closed.set()
 
     def _stop_overran(self) -> None:
@@ -365,13 +373,4 @@ class Server:
         self.log_stacks(f"the stop has not ended after {self.settings.shutdown_timeout:g} s")
         if self._owns_process:
             self.log.close()
-            os._exit(1)
-
-
-def all_stacks() -> str:
-    """Where every thread of the process is right now."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    return "\n".join(
-        f"Thread {names.get(ident, ident)}\n{''.join(traceback.format_stack(frame))}"
-        for ident, frame in sys._current_frames().items()
-    )
+            self.force_exit(1)

@@ -375,4 +375,5 @@ class ServiceManager:
             raise ServiceFailed(service.name, f"it requires {name!r}, which SERVICE_LIST does not have") from None
         late = self.wait_ready([name], timeout=required.options.start_timeout)
         if late:
-            raise ServiceFailed(service.name, f"it requires {name}, which is not ready: {late[required.name]}")
+            why = f"it requires {name}, which is not ready: {late[required.name]}"
+            raise ServiceFailed(service.name, why, because=required.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zephserver.core import runtime
 from zephserver.core.bus import EventBus
 from zephserver.core.clock import Clock
-from zephserver.core.errors import ZephError
+from zephserver.core.errors import SettingsError, ZephError
 from zephserver.core.events import ServiceChanged, ServiceDied, ServiceOverran
 from zephserver.core.lifecycle import State, Trigger, next_state
 from zephserver.core.managed_service import ManagedService
@@ -99,7 +99,7 @@ class ServiceRunner:
             if self._server is not None:
                 self._server.adopt(instance)
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a constructor end the service, not us
-            trace = traceback.format_exc()
+            trace = _trace_of(error)
             with self.turn():
                 if service.run == run:
                     self._broke(service, error, trace)
@@ -156,7 +156,7 @@ class ServiceRunner:
         try:
             service.instance.main()
         except BaseException as error:  # SystemExit and KeyboardInterrupt in main are a crash of that service only
-            failure, trace = error, traceback.format_exc()
+            failure, trace = error, _trace_of(error)
         with self.turn():
             if service.run == run:
                 self._ended(service, failure, trace)
@@ -256,6 +256,11 @@ class _Notifier:
 
     def status(self, text: str) -> None:
         self._service.status_text = str(text)
+
+
+def _trace_of(error: BaseException) -> str:
+    """The traceback of the error that is handled; '' for faults of settings, which say what is wrong by themselves."""
+    return "" if isinstance(error, SettingsError) else traceback.format_exc()
 
 
 def _short(error: BaseException) -> str:

@@ -7,15 +7,16 @@ import difflib
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zephserver.core import legacy
-from zephserver.core import settings_kinds as kinds
 from zephserver.core.errors import SettingsError
 from zephserver.core.settings_file import run_settings_file
 from zephserver.core.settings_page import Settings, default_of, page
+from zephserver.core.settings_together import advice_together, faults_together
 
 
 def load_settings(path: str | os.PathLike[str]) -> Settings:
@@ -58,12 +59,11 @@ def make_settings(
     parsed: dict[str, Any] = {}
     for name, line in known.items():
         if name in values:
-            if line.metadata["idle"]:
-                warnings.append(f"{where(name)} has no effect in this version")
             try:
                 parsed[line.name] = line.metadata["kind"](values[name])
             except ValueError as error:
-                got = "" if "got" in str(error) else f", got {_excerpt(values[name])}"
+                is_told = "got" in str(error) or line.metadata["hidden"]
+                got = "" if is_told else f", got {_excerpt(values[name])}"
                 faulty.add(name)
                 faults.append(f"{where(name)}: {error}{got}")
         elif line.metadata["required"]:
@@ -74,13 +74,12 @@ def make_settings(
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
         if near:
             faults.append(f"{where(name)}: unknown setting; did you mean {near[0]}?")
-    settings = Settings(
-        **_complete(parsed, folder), folder=folder, file=file, lines=lines, own=own, warnings=tuple(warnings)
-    )
-    faults += [f"{where(name)}: {fault}" for name, fault in _faults_together(settings, faulty)]
+    settings = Settings(**_complete(parsed, folder), folder=folder, file=file, lines=lines, own=own)
+    faults += [f"{where(name)}: {fault}" for name, fault in faults_together(settings, faulty)]
     if faults:
         raise SettingsError(faults)
-    return settings
+    warnings += [f"{where(name)}: {advice}" for name, advice in advice_together(settings)]
+    return replace(settings, warnings=tuple(warnings))
 
 
 def _complete(parsed: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -91,61 +90,6 @@ def _complete(parsed: dict[str, Any], folder: Path) -> dict[str, Any]:
     if complete["cluster_node"] is None:
         complete["cluster_node"] = platform.node() or "localhost"
     return {name: folder / value if isinstance(value, Path) else value for name, value in complete.items()}
-
-
-def _faults_together(settings: Settings, faulty: set[str]) -> Iterator[tuple[str, str]]:
-    """What is wrong between settings that are right one by one: name and fault. The *faulty* ones are left out."""
-    if not faulty & {"SERVICE_LIST", "SERVICE_OPTIONS"}:
-        yield from _faults_of_options(settings)
-    for name in ("LOCK_FILE", "CONFIGURATION_NETWORK_INTERFACE_SERVER", "LOG_PATH"):
-        path = getattr(settings, name.lower())
-        if name not in faulty and isinstance(path, Path) and not path.parent.is_dir():
-            yield name, f"there is no folder {path.parent}; make it with: mkdir -p {path.parent}"
-    for name in ("CONFIGURATION_NETWORK_INTERFACE_SERVER", "CONFIGURATION_NETWORK_INTERFACE"):
-        size = len(os.fsencode(getattr(settings, name.lower())))
-        is_given = name in settings.lines or name.endswith("SERVER")
-        if name not in faulty and is_given and size > kinds.SOCKET_PATH_BYTES:
-            limit = kinds.SOCKET_PATH_BYTES
-            yield name, f"the path has {size} bytes and a UNIX socket takes {limit}; name a shorter one"
-    if len(settings.cluster_server_list) > 1:
-        yield "CLUSTER_SERVER_LIST", "this version joins no servers yet; expected at most one entry"
-    if settings.websocket_engine != "picows":
-        yield "WEBSOCKET_ENGINE", "this version has the engine 'picows' only"
-    tls = {"TLS_CERTIFICATE", "TLS_KEY"}
-    if not faulty & tls and (settings.tls_certificate is None) != (settings.tls_key is None):
-        yield "TLS_CERTIFICATE", "TLS_CERTIFICATE and TLS_KEY go together; one of them is missing"
-    for name in sorted(tls):
-        path = getattr(settings, name.lower())
-        if name not in faulty and path is not None and not os.access(path, os.R_OK):
-            yield name, f"{path} cannot be read"
-    if settings.static_folder is not None and not settings.static_folder.is_dir():
-        yield "STATIC_FOLDER", f"there is no folder {settings.static_folder}"
-
-
-def _faults_of_options(settings: Settings) -> Iterator[tuple[str, str]]:
-    """SERVICE_OPTIONS that speak of services which SERVICE_LIST does not have, or in a circle."""
-    for name, options in settings.service_options.items():
-        if name not in settings.service_list:
-            near = difflib.get_close_matches(name, settings.service_list, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield "SERVICE_OPTIONS", f"{name!r} is not in SERVICE_LIST{hint}"
-        for other in options.get("requires", ()):
-            if other not in settings.service_list:
-                yield "SERVICE_OPTIONS", f"{name}: requires {other!r}, which is not in SERVICE_LIST"
-    cycle = _cycle({name: options.get("requires", ()) for name, options in settings.service_options.items()})
-    if cycle:
-        yield "SERVICE_OPTIONS", f"these services require each other: {' -> '.join(cycle)}"
-
-
-def _cycle(graph: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """A cycle in who requires whom, its first name again at the end; [] without."""
-    from graphlib import CycleError, TopologicalSorter
-
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(reversed(error.args[1]))
-    return []
 
 
 def _from_2015(values: dict[str, Any], where: Callable[[str], str], warnings: list[str]) -> dict[str, Any]:

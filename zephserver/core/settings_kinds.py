@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
+from zephserver.core.cluster import address
 from zephserver.core.lifecycle import Restart
 from zephserver.core.service import ServicePath
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # sun_path of sockaddr_un is 108 bytes with the closing NUL on Linux, 104 on macOS.
 SOCKET_PATH_BYTES = 107
+SHORTEST_SECRET = 32  # characters: RFC 7518, 3.2 wants a key as long as the hash, 32 bytes
 LONGEST_TIME = 1e9  # seconds; a thread can wait for nine times that
 
 
@@ -89,6 +91,13 @@ def seconds(value: object) -> float:
     raise ValueError("expected a number of seconds, more than 0")
 
 
+def seconds_or_zero(value: object) -> float:
+    """A pause in seconds, 0 for none."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    return _expected(seconds, value, "a number of seconds, 0 or more")
+
+
 def a_port(value: object) -> int:
     """A TCP port; 0 picks a free one."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
@@ -148,6 +157,28 @@ def seconds_like(value: object) -> float:
     return _expected(seconds, value, "a number more than 0")
 
 
+def histories(value: object) -> dict[str, tuple[int, float]]:
+    """Pattern of rooms -> (messages, seconds)."""
+    if not isinstance(value, dict):
+        raise ValueError("expected a dict of pattern -> (messages, seconds), as in {'chat-*': (100, 300)}")
+    parsed = {}
+    for pattern, kept in value.items():
+        try:
+            most, keep = kept
+            parsed[a_text(pattern)] = (a_count(most), seconds(keep))
+        except (TypeError, ValueError):
+            raise ValueError(f"{pattern!r}: expected (messages, seconds), as in (100, 300), got {kept!r}") from None
+    return parsed
+
+
+def a_secret(value: object) -> str:
+    """A key for signatures."""
+    text = _expected(a_text, value, "text of 32 characters or more; make one with: openssl rand -hex 32")
+    if len(text) < SHORTEST_SECRET:
+        raise ValueError("expected 32 characters or more; make a secret with: openssl rand -hex 32")
+    return text
+
+
 def nodes(value: object) -> tuple[dict[str, Any], ...]:
     """The servers of the cluster, {'hostname', 'address', 'port'} each."""
     if isinstance(value, str) or not isinstance(value, Sequence):
@@ -163,6 +194,21 @@ def nodes(value: object) -> tuple[dict[str, Any], ...]:
     if len(set(names)) < len(names):
         raise ValueError("expected each hostname once")
     return tuple(dict(node) for node in value)
+
+
+def an_engine(value: object) -> str:
+    """How a cluster is joined: 'mesh', or the URL of a broker. What is wrong is told without the value."""
+    text = _expected(a_text, value, address.EXAMPLE)
+    if text != address.MESH:
+        address.parse(text)
+    return text
+
+
+def a_token(value: object) -> str:
+    """A short name of letters and digits, which every broker takes."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        return value
+    raise ValueError("expected 1 to 64 of A-Z, a-z, 0-9, _ and -")
 
 
 def a_host(value: object) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zephserver.core import settings_kinds as kinds
+from zephserver.core.cluster import address
 from zephserver.core.lifecycle import Restart, RestartPolicy
 from zephserver.core.managed_service import ServiceOptions
 from zephserver.core.settings_file import INTERFACE
@@ -21,9 +22,20 @@ from zephserver.core.settings_file import INTERFACE
 REQUIRED = object()
 
 
-def setting(default: Any, kind: Callable[[object], Any], help: str, *, secret: bool = False, idle: bool = False) -> Any:
-    """One line of the page. An *idle* setting is checked but has no effect in this version, and says so when set."""
-    metadata = {"kind": kind, "help": help, "secret": secret, "idle": idle, "required": default is REQUIRED}
+class Hidden(NamedTuple):
+    """How a value that has a secret in it is shown, and what in it must never reach a log."""
+
+    shown: Callable[[Any], Any]
+    secrets: Callable[[Any], list[str]]
+
+
+SECRET = Hidden(lambda value: "***", lambda value: [value])  # all of it
+URL = Hidden(address.shown, address.secrets_of)
+
+
+def setting(default: Any, kind: Callable[[object], Any], help: str, *, hidden: Hidden | None = None) -> Any:
+    """One line of the page. What is *hidden* of its value is shown to nobody, also when the value is wrong."""
+    metadata = {"kind": kind, "help": help, "hidden": hidden, "required": default is REQUIRED}
     if default is REQUIRED:
         return field(metadata=metadata)
     if default is dict:
@@ -56,6 +68,7 @@ class Settings:
     restart_max_delay: float = setting(5.0, kinds.seconds, "longest pause before a restart")
     restart_intensity: int = setting(5, kinds.a_count_or_zero, "restarts within RESTART_PERIOD before a service fails")
     restart_period: float = setting(10.0, kinds.seconds, "seconds in which RESTART_INTENSITY counts")
+    workers: int = setting(1, kinds.a_count, "processes that run these services and share the port")
     # files
     lock_file: Path = setting(Path("server.lock"), kinds.a_path, "one server per lock file")
     configuration_network_interface_server: Path = setting(
@@ -74,14 +87,35 @@ class Settings:
     cluster_server_list: tuple[dict[str, Any], ...] = setting(
         (), kinds.nodes, "every server of the cluster, this one included; 0 or 1 entries: no cluster"
     )
-    cluster_node: str = setting(None, kinds.optional(kinds.a_text), "hostname of this server in the list")
-    cluster_engine: str = setting("mesh", kinds.a_text, "how the servers are joined")
-    cluster_secret: str | None = setting(None, kinds.optional(kinds.a_text), "shared by the servers", secret=True)
+    cluster_node: str = setting(None, kinds.optional(kinds.a_text), "name of this server; None: the host name")
+    cluster_engine: str = setting(
+        "mesh", kinds.an_engine, "how the servers are joined: 'mesh', nats://..., redis://...", hidden=URL
+    )
+    cluster_name: str = setting(
+        "zephserver", kinds.a_token, "what the names that the cluster uses at a broker begin with"
+    )
+    cluster_grace: float | None = setting(
+        5.0,
+        kinds.optional(kinds.seconds),
+        "seconds without the broker until the server is not ready; None: it stays so",
+    )
+    cluster_secret: str | None = setting(
+        None,
+        kinds.optional(kinds.a_secret),
+        "shared by the servers: who has it may join, and reads along",
+        hidden=SECRET,
+    )
     # WebSocket server
     my_session_handler: str = setting(
         "zephserver.session_manager/SimpleSessionManager", kinds.a_service, "service that finds the user"
     )
     my_room_handler: str = setting("zephserver.room_handler/RoomHandler", kinds.a_service, "service that keeps rooms")
+    session_check_interval: float | None = setting(
+        60.0, kinds.optional(kinds.seconds), "seconds between two looks whether a user may still be here; None: never"
+    )
+    token_secret: str | None = setting(
+        None, kinds.optional(kinds.a_secret), "signs the tokens of TokenSessionManager", hidden=SECRET
+    )
     same_domain: bool = setting(True, kinds.a_flag, "the page and the server share a domain, so cookies arrive")
     django_settings_module: str | None = setting(None, kinds.optional(kinds.a_text), "settings of a Django project")
     host_zeph: str = setting("127.0.0.1", kinds.a_host, "address to listen on, or unix:PATH")
@@ -90,16 +124,27 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network | str, ...] = setting(
         (), kinds.proxies, "proxies that are believed who the client is: addresses, networks, 'unix'"
     )
+    proxy_header: str = setting(
+        "X-Forwarded-For",
+        kinds.one_of("X-Forwarded-For", "Forwarded"),
+        "the header in which the proxies name the client",
+    )
     tls_certificate: Path | None = setting(None, kinds.optional(kinds.a_path), "certificate chain, PEM, for wss://")
     tls_key: Path | None = setting(None, kinds.optional(kinds.a_path), "private key of the certificate, PEM")
     metrics_token: str | None = setting(
-        None, kinds.optional(kinds.a_text), "who shows it may read /metrics; loopback may without", secret=True
+        None, kinds.optional(kinds.a_text), "who shows it may read /metrics; loopback may without", hidden=SECRET
     )
     allowed_origins: tuple[str, ...] | None = setting(
         None, kinds.optional(kinds.texts), "web pages that may connect, with patterns; None: the same host; ['*']: all"
     )
     websocket_engine: str = setting("picows", kinds.one_of("picows", "threaded"), "what moves the bytes")
+    threaded_allow_remote: bool = setting(
+        False, kinds.a_flag, "let the engine 'threaded' listen on other addresses than loopback"
+    )
     static_folder: Path | None = setting(None, kinds.optional(kinds.a_path), "folder whose files are served by GET")
+    reload_poll: float | None = setting(
+        None, kinds.optional(kinds.seconds), "development mode: look at the files this often; None: be told of changes"
+    )
     # limits
     compression: bool = setting(True, kinds.a_flag, "compress messages for the browsers that offer it")
     max_message_bytes: int = setting(1_048_576, kinds.a_count, "longest message; then close 1009")
@@ -113,6 +158,14 @@ class Settings:
     max_connections_per_address: int | None = setting(
         None, kinds.optional(kinds.a_count), "open connections of one address; then 503"
     )
+    rooms_per_client: int = setting(128, kinds.a_count, "rooms that one connection is in at once")
+    room_members: int | None = setting(None, kinds.optional(kinds.a_count), "connections in one room")
+    leave_delay: float = setting(3.0, kinds.seconds_or_zero, "seconds in which a user who left may come back unnoticed")
+    presence_limit: int = setting(1_000, kinds.a_count, "users in a room above which nobody is told who comes and goes")
+    room_history: dict[str, tuple[int, float]] = setting(
+        dict, kinds.histories, "pattern of rooms -> (messages, seconds) that such a room keeps for recovery"
+    )
+    history_bytes: int = setting(67_108_864, kinds.a_count, "bytes that all histories together may take")
     message_rate: tuple[float, float] | None = setting(
         (100.0, 200.0), kinds.optional(kinds.a_rate), "(messages a second, burst) of one client; then reading pauses"
     )
@@ -122,11 +175,11 @@ class Settings:
     ping_timeout: float = setting(20.0, kinds.seconds, "seconds for the pong")
     task_threads: int = setting(256, kinds.a_count, "tasks that run at once")
     task_queue: int = setting(1_024, kinds.a_count_or_zero, "tasks that wait for a thread; then 'overloaded'")
-    tasks_per_client: int = setting(16, kinds.a_count, "tasks of one client, running or waiting; then 'overloaded'")
+    tasks_per_client: int = setting(16, kinds.a_count, "tasks of one client, running or waiting; then reading pauses")
     task_timeout: float | None = setting(None, kinds.optional(kinds.seconds), "seconds a task may run")
     drain_batch: int = setting(1_000, kinds.a_count, "connections closed at once when the server stops")
     drain_interval: float = setting(0.5, kinds.seconds, "seconds between two batches")
-    cluster_queue_bytes: int = setting(16_777_216, kinds.a_count, "bytes queued for one server", idle=True)
+    cluster_queue_bytes: int = setting(16_777_216, kinds.a_count, "bytes that wait for one server of the cluster")
 
     # not in the file: where the settings come from
     folder: Path = field(default=Path(), metadata={"derived": True})
@@ -143,6 +196,14 @@ class Settings:
         if name.isupper() and name.lower() in self.__dict__:
             return self.__dict__[name.lower()]
         raise AttributeError(f"no setting {name!r}")
+
+    def with_service(self, name: str) -> Settings:
+        """The same settings with one more service, the last of the list."""
+        return self if name in self.service_list else replace(self, service_list=(*self.service_list, name))
+
+    def with_workers(self, count: int) -> Settings:
+        """The same settings for so many processes, which may not fit together any more: see processes/plan.py."""
+        return replace(self, workers=count)
 
     def options_of(self, service: str) -> ServiceOptions:
         """What SERVICE_OPTIONS and the limits say about one service."""
@@ -168,16 +229,17 @@ class Settings:
         for line in page():
             name = line.name.upper()
             value = getattr(self, line.name)
-            if line.metadata["secret"] and value is not None:
-                value = "***"
+            hidden: Hidden | None = line.metadata["hidden"]
+            if hidden is not None and value is not None:
+                value = hidden.shown(value)
             where = f"{self.file}:{self.lines[name]}" if name in self.lines else "default"
             rows.append({"name": name, "value": _plain(value), "from": where, "help": line.metadata["help"]})
         return rows
 
     def secrets(self) -> list[str]:
         """The values that must never reach a log."""
-        values = [getattr(self, line.name) for line in page() if line.metadata["secret"]]
-        return [value for value in values if value]
+        hidden = [(line.metadata["hidden"], getattr(self, line.name)) for line in page() if line.metadata["hidden"]]
+        return [secret for kind, value in hidden if value for secret in kind.secrets(value)]
 
 
 def page() -> list[dataclasses.Field[Any]]:

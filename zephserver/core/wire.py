@@ -4,6 +4,7 @@ A request is one line, in either form:
 
     services show zephserver.router/Router          plain words; the answer is text, then the end of the stream
     {"id": 1, "command": "services.list"}           JSON; the answer is JSON lines that carry the same id
+    {"id": 2, "words": ["services", "list"]}        the same with plain words, as a program hands them on
 
 A JSON answer is `{"id": 1, "ok": true, "result": ...}` or `{"id": 1, "ok": false, "error": {"code", "message"}}`. A
 command that streams sends `{"id": 1, "notice": ...}` lines before it. A plain answer that begins with `error: ` failed.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zephserver.core.errors import BadRequest, ZephError
+from zephserver.core.text import escape
 
 # json.dumps() with arguments of its own makes an encoder for each call.
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
@@ -26,7 +28,7 @@ LONGEST_REQUEST = 65_536  # bytes, with the newline
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request. The words of a plain one are not yet told apart into command and arguments."""
+    """A request. Without a command its words are not yet told apart into command and arguments."""
 
     words: tuple[str, ...] = ()
     command: str = ""
@@ -60,11 +62,16 @@ def parse_request(line: bytes) -> Call:
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the request is not JSON: {error}") from None
     command, args, id = request.get("command"), request.get("args", {}), request.get("id")
-    if not isinstance(id, (int, str, type(None))):
+    words = request.get("words", [])
+    if isinstance(id, bool) or not isinstance(id, (int, str, type(None))):
         raise BadRequest("the id of a request is a number or a text")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise BadRequest('the "words" of a request are a list of texts', id)
+    if command is None and words:
+        command = ""
     if not isinstance(command, str) or not isinstance(args, dict):
         raise BadRequest('the request needs "command": text and may have "args": object', id)
-    return Call(command=command, args=args, id=id)
+    return Call(words=tuple(words), command=command, args=args, id=id)
 
 
 def result_line(id: int | str | None, result: Any) -> bytes:
@@ -84,7 +91,7 @@ def error_line(id: int | str | None, error: ZephError) -> bytes:
 
 def plain_error(error: ZephError) -> bytes:
     """A failed plain answer, on one line."""
-    return f"error: {error.code}: {' / '.join(str(error).splitlines())}\n".encode("utf-8", "backslashreplace")
+    return f"error: {error.code}: {escape(' / '.join(str(error).splitlines()))}\n".encode()
 
 
 def plain_text(value: Any) -> bytes:
@@ -97,13 +104,13 @@ def _plain_lines(value: Any) -> list[str]:
         return []
     if isinstance(value, dict):
         if isinstance(value.get("text"), str):  # an event or a line of the log
-            return [value["text"]]
-        return [f"{name}\t{_cell(cell)}" for name, cell in value.items()]
+            return [escape(value["text"])]
+        return [f"{_cell(name)}\t{_cell(cell)}" for name, cell in value.items()]
     if isinstance(value, (list, tuple)):
         return [
             "\t".join(_cell(cell) for cell in row.values()) if isinstance(row, dict) else _cell(row) for row in value
         ]
-    return str(value).splitlines() or [""]
+    return [escape(line) for line in str(value).splitlines()] or [""]
 
 
 def _cell(value: Any) -> str:
@@ -113,7 +120,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (dict, list)):
         return json.dumps(value, default=str)
-    return str(value).replace("\t", " ").replace("\n", " ")
+    return escape(str(value).replace("\t", " ").replace("\n", " "))
 
 
 def _line(answer: dict[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ _TAIL = b"\x00\x00\xff\xff"  # RFC 7692, 7.2.1: every message would end so, so n
 # Put behind a message, a last and empty block: the inflater comes to an end if the message ended where a block does.
 _LAST = b"\x01\x00\x00\xff\xff"
 # RFC 7692, 7.2.3.4: the peer may have marked its own last block, and then adds an empty one, or nothing.
-_BEHIND = (b"", _TAIL + _LAST, b"\x00" + _TAIL + _LAST)
+_BEHIND = (b"", _TAIL, b"\x00" + _TAIL)
 
 _PARAMETER = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)(?:=(?:"([^"]*)"|([!#$%&\'*+.^_`|~0-9A-Za-z-]+)))?')
 
@@ -64,33 +64,37 @@ def inflate(payload: bytes, max_bytes: int) -> bytes:
     """The message in a compressed payload. Raises InflateError, or TooLarge before more than *max_bytes* exist."""
     inflater = zlib.decompressobj(-15)
     try:
-        message = inflater.decompress(payload + _TAIL + _LAST, max_bytes + 1)
+        message = inflater.decompress(payload + _TAIL, max_bytes + 1)
+        rest = inflater.unused_data
+        if not inflater.eof and len(message) <= max_bytes and inflater.decompress(inflater.unconsumed_tail + _LAST, 1):
+            raise InflateError("the message ends inside a block")
     except zlib.error as error:
         raise InflateError(str(error)) from None
     if len(message) > max_bytes:
         raise TooLarge(f"a message has at most {max_bytes} bytes")
     if not inflater.eof:
         raise InflateError("the message ends inside a block")
-    if inflater.unused_data not in _BEHIND:
+    if rest not in _BEHIND:
         raise InflateError("there is data after the last block")
     return message
 
 
 def _split(text: str, separator: str) -> list[str]:
     """The parts of a header between separators that are not quoted; [] when a quote has no end."""
-    parts, quoted, escaped = [""], False, False
-    for character in text:
+    parts, begin, quoted, escaped = [], 0, False, False
+    for at, character in enumerate(text):
         if character == separator and not quoted:
-            parts.append("")
+            parts.append(text[begin:at])
+            begin = at + 1
             continue
-        parts[-1] += character
         if escaped:
             escaped = False
         elif quoted and character == "\\":
             escaped = True
         elif character == '"':
             quoted = not quoted
-    return [] if quoted else [part.strip() for part in parts]
+    parts.append(text[begin:])
+    return [] if quoted else [part.strip(" \t") for part in parts]
 
 
 def _accept(parameters: list[str]) -> Deflate | None:

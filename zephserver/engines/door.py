@@ -15,6 +15,9 @@ from zephserver.proxies import client_address
 _log = logging.getLogger("zephserver.engine")
 
 ANSWER_TIME = 5.0  # seconds for the peer to read an answer
+CLOSE_TIME = 3.0  # seconds for the peer's half of the closing handshake
+# A web server in front usually runs as another user; whoever can reach the folder of a UNIX socket may connect.
+SOCKET_MODE = 0o666
 
 # (what was asked, where it goes on, the bytes that came behind the request)
 Upgrade = Callable[[Opening, asyncio.Transport, bytes], None]
@@ -23,7 +26,7 @@ Upgrade = Callable[[Opening, asyncio.Transport, bytes], None]
 class Door(asyncio.Protocol):
     """Reads the opening request within HANDSHAKE_TIMEOUT, asks the gateway, and lets a WebSocket in. Loop only.
 
-    Every open door is in *doors*, so that the engine can shut them.
+    Every open door is in *doors*, so that the engine can shut them. When *is_crowded* says so, nobody is let in.
     """
 
     __slots__ = (
@@ -33,13 +36,22 @@ class Door(asyncio.Protocol):
         "_doors",
         "_gateway",
         "_is_answered",
+        "_is_crowded",
         "_settings",
         "_transport",
         "_upgrade",
     )
 
-    def __init__(self, gateway: Gateway, upgrade: Upgrade, settings: Settings, doors: set[Door]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        upgrade: Upgrade,
+        settings: Settings,
+        doors: set[Door],
+        is_crowded: Callable[[], bool],
+    ) -> None:
         self._gateway, self._upgrade, self._settings, self._doors = gateway, upgrade, settings, doors
+        self._is_crowded = is_crowded
         self._buffer = bytearray()
         self._is_answered = False
         self._transport: asyncio.Transport | None = None
@@ -48,6 +60,11 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody knocks."""
+        if self._is_crowded():
+            # Not at once: aiofastnet watches the socket from behind this call, also one that was closed in it, and the
+            # next connection with the same descriptor would never be heard.
+            asyncio.get_running_loop().call_soon(cast(asyncio.Transport, transport).abort)
+            return
         self._doors.add(self)
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
@@ -66,7 +83,12 @@ class Door(asyncio.Protocol):
             opening = read_opening(bytes(self._buffer[:end]), self._address)
             if self._settings.trusted_proxies:
                 handshake = opening.handshake
-                handshake.address = client_address(self._address, handshake.headers, self._settings.trusted_proxies)
+                handshake.address = client_address(
+                    self._address,
+                    handshake.headers,
+                    self._settings.trusted_proxies,
+                    self._settings.proxy_header.lower(),
+                )
             response = self._gateway.decide(opening.handshake, upgrade=opening.is_upgrade)
         except RefusedRequest as refused:
             self._answer(write_response(refused.response, with_body=not self._buffer.startswith(b"HEAD ")))
@@ -122,7 +144,10 @@ def hang_up(transport: asyncio.Transport) -> None:
     Closing at once, while the peer still sends, would make the system answer with a reset, which can take our last
     words from the peer before it has read them. Whoever calls this sees to it that the peer has not for ever.
     """
-    if transport.can_write_eof():
-        transport.write_eof()
-    else:
-        transport.close()
+    try:
+        if transport.can_write_eof():
+            transport.write_eof()
+            return
+    except OSError:  # browsers close their socket right behind their close frame, and our answer met a reset
+        pass
+    transport.close()

@@ -2,7 +2,8 @@
 
     python -m zephserver.engines.echo --engine picows --port 9001
 
-Text and binary messages come back whole, as they are; there is no JSON and no session.
+Text and binary messages come back whole, as they are; there is no JSON and no session. The threaded engine refuses
+binary messages, and never compresses.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Sequence
 
 from zephserver.core.settings import make_settings
 from zephserver.core.settings_page import Settings
+from zephserver.engines.factory import make_engine
 from zephserver.engines.interface import Connection, Handshake, HttpResponse
-from zephserver.engines.picows import PicowsEngine
 
 
 class EchoGateway:
@@ -45,13 +46,16 @@ class Echo:
         """Send it back."""
         self._connection.send(data, binary=True)
 
+    def idle(self) -> None:
+        """There is nothing to say."""
+
     def closed(self, code: int, reason: str) -> None:
         """Good-bye."""
 
 
 async def serve(settings: Settings, ready: asyncio.Future[tuple[str, int]], stop: asyncio.Event) -> None:
     """Echo until *stop* is set; *ready* gets host and port."""
-    engine = PicowsEngine(settings, EchoGateway())
+    engine = make_engine(settings, EchoGateway())
     try:
         address = await engine.listen()
         ready.set_result((address.host, address.port or 0))
@@ -69,7 +73,7 @@ async def _main(settings: Settings) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m zephserver.engines.echo", description=__doc__.partition("\n")[0])
-    parser.add_argument("--engine", choices=["picows"], default="picows")
+    parser.add_argument("--engine", choices=["picows", "threaded"], default="picows")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--no-deflate", action="store_true", help="offer no compression")
     parser.add_argument("--max-message-bytes", type=int, default=1_048_576)

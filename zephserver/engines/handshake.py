@@ -21,6 +21,9 @@ LONGEST_HEAD = 65_536  # bytes of the whole request
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ABSOLUTE = re.compile(rb"https?://([^/?#\x00-\x20\x7f-\xff]+)([\x21-\x7e]*)", re.IGNORECASE)
 _TARGET = re.compile(rb"/[\x21-\x7e]*")
+_NO_LENGTH = re.compile("0+")
+# RFC 3986, 3.2.2 and 3.2.3, without user information.
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 # Repeated headers are joined with a comma (RFC 9110, 5.3), cookies with a semicolon; these must not be repeated.
 _ONCE = frozenset({"host", "origin", "content-length", "sec-websocket-key", "sec-websocket-version"})
@@ -45,7 +48,7 @@ class Opening:
     @property
     def subprotocol(self) -> str:
         """What goes back as Sec-WebSocket-Protocol, or some browsers hang up: the first one offered; or ''."""
-        first = self.handshake.headers.get("sec-websocket-protocol", "").partition(",")[0].strip()
+        first = self.handshake.headers.get("sec-websocket-protocol", "").partition(",")[0].strip(" \t")
         return first if _TOKEN.fullmatch(first.encode("latin-1")) else ""
 
     @property
@@ -90,12 +93,14 @@ def read_opening(head: bytes, address: str) -> Opening:
     if not _TARGET.fullmatch(target):
         raise RefusedRequest(400, "the path of the request is not a path")
     headers = _read_headers(fields)
-    if headers.get("transfer-encoding") or headers.get("content-length", "0").strip("0"):
+    if "transfer-encoding" in headers or not _NO_LENGTH.fullmatch(headers.get("content-length", "0")):
         raise RefusedRequest(400, "a request here has no body")
     if version == b"HTTP/1.1" and not headers.get("host"):
         raise RefusedRequest(400, "the Host header is missing")
     if absolute is not None:
         headers["host"] = absolute[1].decode("ascii")
+    if "host" in headers and not _HOST.fullmatch(headers["host"]):  # RFC 9112, 3.2
+        raise RefusedRequest(400, "the Host header is not a host")
     handshake = Handshake(target.decode("ascii"), headers, address)
     wants_upgrade = "websocket" in _words(headers.get("upgrade", ""))
     key = _read_key(headers, method, version) if wants_upgrade else ""
@@ -154,4 +159,4 @@ def _read_key(headers: dict[str, str], method: bytes, version: bytes) -> str:
 
 
 def _words(value: str) -> list[str]:
-    return [word.strip().lower() for word in value.split(",")]
+    return [word.strip(" \t").lower() for word in value.split(",")]

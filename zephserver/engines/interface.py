@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,7 +20,9 @@ class Handshake:
     def cookies(self) -> dict[str, str]:
         """The cookies by name, read as browsers write them: an odd one hides no other (RFC 6265, 5.4)."""
         pairs = (pair.partition("=") for pair in self.headers.get("cookie", "").split(";"))
-        return {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals and name.strip()}
+        found = {name.strip(" \t"): value.strip(" \t").strip('"') for name, equals, value in pairs if equals}
+        found.pop("", None)
+        return found
 
 
 @dataclass(slots=True)
@@ -31,7 +34,7 @@ class HttpResponse:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-DeflateCache = dict[int, bytes]  # a payload compressed, by window bits
+FrameCache = dict[int, bytes]  # a message as a frame, by the window bits of its compression; 0 without
 
 
 class Connection(Protocol):
@@ -39,10 +42,11 @@ class Connection(Protocol):
 
     handshake: Handshake
 
-    def send(self, payload: bytes, cache: DeflateCache | None = None, *, binary: bool = False) -> None:
+    def send(self, payload: bytes, cache: FrameCache | None = None, *, binary: bool = False) -> None:
         """Send a text message, UTF-8 encoded, or a binary one. A connection that is closing takes it and forgets it.
 
-        Whoever sends one payload to many hands each the same *cache*, so that it is compressed once.
+        Whoever sends one payload to many hands each the same *cache*, so that its frame is made once. What is sent in
+        one turn of the loop may be written at the end of it, together.
         """
 
     def close(self, code: int, reason: str = "") -> None:
@@ -63,6 +67,9 @@ class Receiver(Protocol):
 
     def received_binary(self, data: bytes) -> None:
         """A whole binary message came; only where the gateway takes them."""
+
+    def idle(self) -> None:
+        """Nothing was sent to the peer for PING_INTERVAL; called once for each such time."""
 
     def closed(self, code: int, reason: str) -> None:
         """The connection is gone, for whatever reason; called once. 1006 when it was not closed properly."""
@@ -99,6 +106,10 @@ class Address:
 
 class Engine(Protocol):
     """Listens and moves bytes. Loop only."""
+
+    @property
+    def batch(self) -> AbstractContextManager[None]:
+        """What is sent within may be written at the end of it, together."""
 
     async def listen(self) -> Address:
         """Open the port, or the UNIX socket; where it listens. Raises OSError, or FileRefused for a UNIX socket."""

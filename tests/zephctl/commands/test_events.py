@@ -133,3 +133,74 @@ def test_no_server_is_exit_5(zephctl: Zephctl, write_settings: Callable[..., obj
 
     assert (answer.status, answer.stdout) == (5, "")
     assert answer.stderr.startswith("zephctl: no server listens on ")
+
+
+# -- only some ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ServiceChanged", "servicechanged"])
+def test_events_of_one_kind_can_be_picked(zephctl: Zephctl, serve: Serve, kind: str) -> None:
+    serve(SERVICE_LIST=[PUPPET])
+
+    lines = zephctl("events", "--no-follow", "--kind", kind).stdout.splitlines()
+
+    assert len(lines) == 4
+    assert all(f"service {PUPPET} went from " in line for line in lines)
+
+
+def test_several_kinds_are_joined(zephctl: Zephctl, serve: Serve) -> None:
+    serve(SERVICE_LIST=[PUPPET])
+
+    answer = zephctl("events", "--no-follow", "--kind", "ServerStarted", "--kind", "ServerReady", "-o", "jsonl")
+
+    assert [json.loads(line)["kind"] for line in answer.stdout.splitlines()] == ["ServerStarted", "ServerReady"]
+
+
+def test_events_with_an_expression_can_be_picked(zephctl: Zephctl, serve: Serve) -> None:
+    serve(SERVICE_LIST=[PUPPET])
+
+    lines = zephctl("events", "--no-follow", "--grep", "to (starting|ready)$").stdout.splitlines()
+
+    assert [line.rpartition(" ")[2] for line in lines] == ["starting", "ready"]
+
+
+def test_an_expression_that_is_none_is_a_usage_error(zephctl: Zephctl, serve: Serve) -> None:
+    serve()
+
+    assert zephctl("events", "--grep", "(").status == 2
+
+
+def test_events_since_a_moment(zephctl: Zephctl, serve: Serve) -> None:
+    server = serve()
+    server.clock.advance(3 * 86_400.0)  # type: ignore[attr-defined]  # it started three days ago
+    server.bus.publish(CommandServed(command="ping", uid=0, seconds=0.0))
+
+    answer = zephctl("events", "--since", "1h", "--no-follow")
+
+    assert [line.partition("\t")[2] for line in answer.stdout.splitlines()] == ["command ping from uid 0"]
+    assert zephctl("events", "--since", "9d", "--no-follow").stdout.startswith("1\tzephserver ")
+
+
+# -- a connection that breaks ---------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_breaks_is_made_anew_and_no_event_is_lost(zephctl: Zephctl, serve: Serve) -> None:
+    server = serve()
+    terminal = Terminal()
+
+    def break_it() -> None:
+        for client in list(server.control._clients):
+            client.shut()
+        for number in range(3):
+            server.bus.publish(CommandServed(command=f"lost{number}", uid=0, seconds=0.0))
+        server.request_stop("the test")
+
+    terminal.when("ready: 0 services", break_it)
+
+    answer = zephctl("events", "--after", "0", "--kind", "CommandServed", "--kind", "ServerReady", terminal=terminal)
+
+    numbers = [int(line.partition("\t")[0]) for line in answer.stdout.splitlines()]
+    assert answer.status in (0, 5)  # a server that is already down cannot be asked again
+    assert numbers == sorted(set(numbers))
+    if answer.status == 0:
+        assert [f"lost{number}" in answer.stdout for number in range(3)] == [True] * 3

@@ -3,19 +3,77 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.zephctl.conftest import Answer
-from zephctl.commands.new import TEMPLATES
+from zephctl.commands import new
+from zephctl.commands.new import FIRST, TEMPLATES
 
 Zephctl = Callable[..., Answer]
 
 FILES = {
-    "chat": ["README.md", "chat_tasks.py", "static/index.html", "zephsettings.py"],
-    "services": ["README.md", "workers.py", "zephsettings.py"],
+    "chat": [
+        "README.md",
+        "archive.py",
+        "chat_tasks.py",
+        "static/chat.css",
+        "static/chat.js",
+        "static/index.html",
+        "static/log.js",
+        "static/view.js",
+        "tests/conftest.py",
+        "tests/test_chat.py",
+        "zephsettings.py",
+    ],
+    "django": [
+        "README.md",
+        "chat/__init__.py",
+        "chat/apps.py",
+        "chat/migrations/0001_initial.py",
+        "chat/migrations/__init__.py",
+        "chat/models.py",
+        "chat/rooms.py",
+        "chat/static/chat/chat.css",
+        "chat/static/chat/log.js",
+        "chat/static/chat/room.js",
+        "chat/static/chat/site.css",
+        "chat/static/chat/view.js",
+        "chat/tasks.py",
+        "chat/templates/chat/base.html",
+        "chat/templates/chat/logo.html",
+        "chat/templates/chat/room.html",
+        "chat/templates/registration/card.html",
+        "chat/templates/registration/login.html",
+        "chat/templates/registration/sign_up.html",
+        "chat/urls.py",
+        "chat/views.py",
+        "compose.yaml",
+        "manage.py",
+        "mysite/__init__.py",
+        "mysite/settings.py",
+        "mysite/urls.py",
+        "mysite/wsgi.py",
+        "requirements.txt",
+        "tests/__init__.py",
+        "tests/test_chat.py",
+        "zephsettings.py",
+    ],
+    "poll": [
+        "README.md",
+        "ballots.py",
+        "poll_tasks.py",
+        "static/index.html",
+        "static/poll.css",
+        "static/poll.js",
+        "zephsettings.py",
+    ],
+    "services": ["README.md", "tests/conftest.py", "tests/test_workers.py", "workers.py", "zephsettings.py"],
 }
 
 
@@ -39,6 +97,17 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+def check(zephctl: Zephctl, template: str, folder: str | None = None) -> Answer:
+    """What `zephctl check` says. A process loads one Django project at most, so that one gets a process of its own."""
+    words = ["check", "--folder", folder or template]
+    if template != "django":
+        return zephctl(*words)
+    argv = [sys.executable, "-m", "zephctl", *words]
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environment)
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
 def test_every_template_has_its_files() -> None:
     assert set(FILES) == set(TEMPLATES)
 
@@ -47,9 +116,8 @@ def test_every_template_has_its_files() -> None:
 def test_a_folder_named_after_the_template_is_made(zephctl: Zephctl, here: Path, template: str) -> None:
     answer = zephctl("new", template)
 
-    assert answer == Answer(
-        0, "", f"made {here / template}: {TEMPLATES[template]}\nnext: cd {template} && zephctl start\n"
-    )
+    next = FIRST.get(template, "zephctl start")
+    assert answer == Answer(0, "", f"made {here / template}: {TEMPLATES[template]}\nnext: cd {template} && {next}\n")
     assert files_in(here / template) == FILES[template]
 
 
@@ -57,7 +125,7 @@ def test_a_folder_named_after_the_template_is_made(zephctl: Zephctl, here: Path,
 def test_what_was_made_passes_the_check(zephctl: Zephctl, here: Path, template: str) -> None:
     zephctl("new", template)
 
-    answer = zephctl("check", "--folder", template)
+    answer = check(zephctl, template)
 
     assert answer.status == 0
     assert answer.stderr.startswith(f"{here / template}/zephsettings.py is fine: ")
@@ -69,10 +137,11 @@ def test_what_was_made_is_trusted_whatever_the_umask(
 ) -> None:
     zephctl("new", template, "deep/er")
 
-    answer = zephctl("check", "--folder", "deep/er")
+    answer = check(zephctl, template, "deep/er")
 
     assert answer.status == 0
-    assert [path for path in (here / "deep/er").rglob("*") if path.stat().st_mode & 0o022] == []
+    made = [path for path in (here / "deep/er").rglob("*") if path.name != "__pycache__"]  # that is Python's own
+    assert [path for path in made if path.stat().st_mode & 0o022] == []
 
 
 def test_the_folder_can_be_named(zephctl: Zephctl, here: Path) -> None:
@@ -130,7 +199,7 @@ def test_an_unknown_template_is_a_usage_error_with_those_there_are(zephctl: Zeph
     answer = zephctl("new", "shop")
 
     assert answer.status == 2
-    assert "'shop' is not one of 'chat', 'services'" in answer.stderr
+    assert "'shop' is not one of 'chat', 'django', 'poll', 'services'" in answer.stderr
     assert files_in(here) == []
 
 
@@ -143,3 +212,18 @@ def test_the_answer_in_json(zephctl: Zephctl, here: Path) -> None:
 
 def test_nothing_is_said_when_quiet(zephctl: Zephctl) -> None:
     assert zephctl("new", "services", "-q") == Answer(0, "", "")
+
+
+PLACE = Path(new.__file__).parent.parent / "templates"
+PAGES = [path for path in PLACE.rglob("*") if path.suffix in (".html", ".css", ".js")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(PLACE)))
+def test_the_pages_never_read_text_as_html_and_fetch_nothing_from_elsewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+
+    found = re.findall(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|<[^>]*\son\w+=|https?://|\beval\b", text
+    )
+
+    assert found == []

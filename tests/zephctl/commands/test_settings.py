@@ -69,12 +69,23 @@ def test_a_mapping_is_shown_so_that_it_can_be_read(zephctl: Zephctl, write_setti
 
 
 def test_secrets_are_starred(zephctl: Zephctl, write_settings: Write) -> None:
-    write_settings(SERVICE_LIST=[], CLUSTER_SECRET="pst")
+    write_settings(SERVICE_LIST=[], CLUSTER_SECRET="pst" * 20)
 
     for mode in ("plain", "json", "table"):
         answer = zephctl("settings", "show", "-o", mode)
         assert "pst" not in answer.stdout + answer.stderr
         assert "***" in answer.stdout
+
+
+def test_a_secret_that_is_wrong_is_not_shown_either(zephctl: Zephctl, write_settings: Write) -> None:
+    write_settings(SERVICE_LIST=[], CLUSTER_SECRET="pst", METRICS_TOKEN=["pst"])
+
+    answer = zephctl("settings", "show")
+
+    assert answer.status == 6
+    assert "CLUSTER_SECRET" in answer.stderr
+    assert "METRICS_TOKEN" in answer.stderr
+    assert "pst" not in answer.stdout + answer.stderr
 
 
 def test_a_table_on_a_terminal(zephctl: Zephctl, write_settings: Write) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,100 @@ def test_as_many_lines_of_a_service_are_shown_as_asked_for(zephctl: Zephctl, ser
     assert lines == ["INFO     [cash] mine 1", "INFO     [cash] mine 2"]
 
 
+# -- since when, and which words -----------------------------------------------------------------------------------
+
+
+def test_lines_with_an_expression_can_be_picked(zephctl: Zephctl, server: Server) -> None:
+    assert texts(zephctl("tail-log", "--grep", "line 1?[12]$").stdout) == [
+        f"INFO     line {number}" for number in (1, 2, 11, 12)
+    ]
+
+
+def test_as_many_lines_with_an_expression_are_shown_as_asked_for(zephctl: Zephctl, server: Server) -> None:
+    assert texts(zephctl("tail-log", "-n", "1", "--grep", "line [12]$").stdout) == ["INFO     line 2"]
+
+
+@pytest.mark.parametrize("pattern", ["(", "*", "[", "(?P<x"])
+def test_an_expression_that_is_none_is_a_usage_error(zephctl: Zephctl, server: Server, pattern: str) -> None:
+    answer = zephctl("tail-log", "--grep", pattern)
+
+    assert (answer.status, answer.stdout) == (2, "")
+    assert "is no regular expression" in answer.stderr
+
+
+def test_since_leaves_older_lines_out_and_asks_for_all_others(zephctl: Zephctl, serve: Serve) -> None:
+    server = serve()
+    begin = server.clock.time()
+    server.clock.advance(3_600)  # type: ignore[attr-defined]
+    for number in range(20):
+        server.log.write("INFO", f"later {number}")
+    moment = datetime.fromtimestamp(begin + 60).isoformat(timespec="minutes")
+
+    lines = texts(zephctl("tail-log", "--since", moment).stdout)
+
+    assert lines == [f"INFO     later {number}" for number in range(20)]
+    assert texts(zephctl("tail-log", "--since", moment, "-n", "2").stdout) == lines[-2:]
+
+
+def test_since_counts_from_now(zephctl: Zephctl, server: Server) -> None:
+    server.log.write("INFO", "just now", at=time.time() - 30)
+
+    assert texts(zephctl("tail-log", "--since", "1m").stdout) == ["INFO     just now"]
+    assert zephctl("tail-log", "--since", "10s").stdout == ""
+
+
+@pytest.mark.parametrize("moment", ["soon", "10", "10y", "2026-13-01", "-5m", "99999999999999d"])
+def test_a_time_that_is_none_is_a_usage_error(zephctl: Zephctl, server: Server, moment: str) -> None:
+    answer = zephctl("tail-log", f"--since={moment}")
+
+    assert (answer.status, answer.stdout) == (2, "")
+    assert "is no time; write 30s, 10m, 2h, 7d or 2026-11-22T15:00" in " ".join(answer.stderr.split())
+
+
+def test_wishes_are_joined(zephctl: Zephctl, server: Server) -> None:
+    server.log.write("ERROR", "disk of cash", service="cash")
+    server.log.write("INFO", "disk of cash is back", service="cash")
+    server.log.write("ERROR", "disk of others", service="other")
+
+    answer = zephctl("tail-log", "--service", "cash", "--level", "error", "--grep", "disk", "--since", "9d")
+
+    assert texts(answer.stdout) == ["ERROR    disk of cash"]
+
+
+def test_lines_of_an_earlier_run_come_from_the_file(
+    zephctl: Zephctl, folder: Path, write_settings: Callable[..., Path]
+) -> None:
+    write_settings(SERVICE_LIST=[])
+    with running_server(folder) as first:
+        first.log.write("INFO", "long ago")
+    with running_server(folder):
+        words = [line.split()[1] for line in texts(zephctl("tail-log", "-n", "6").stdout)]
+
+    assert words == ["ready:", "long", "stopping:", "stopped", "zephserver", "ready:"]
+
+
+def test_rotated_files_are_read_too(zephctl: Zephctl, serve: Serve, folder: Path) -> None:
+    server = serve(LOG_MAX_BYTES=60_000)
+    flood(server, 7_000)
+
+    lines = texts(zephctl("tail-log", "-n", "6500").stdout)
+
+    assert lines == [f"INFO     flood {number}" for number in range(500, 7_000)]
+    assert (folder / "logging.log.5").exists()
+
+
+def test_a_json_log_has_no_seam_either(zephctl: Zephctl, serve: Serve) -> None:
+    server = serve(LOG_FORMAT="json")
+    flood(server, 5_500)
+
+    rows = [json.loads(line) for line in zephctl("tail-log", "-n", "5400", "-o", "jsonl").stdout.splitlines()]
+
+    assert [row["text"][STAMP:] for row in rows] == [f"INFO     flood {number}" for number in range(100, 5_500)]
+    assert [row["cursor"] for row in rows] == [
+        f"{server.log.boot}:{seq}" for seq in range(rows[0]["seq"], server.log.journal.last + 1)
+    ]
+
+
 # -- resuming -----------------------------------------------------------------------------------------------------
 
 
@@ -154,14 +250,34 @@ def test_a_cursor_of_an_earlier_run_gets_the_whole_log_and_a_word(zephctl: Zephc
     assert answer.stderr == "the server was started anew since; its log so far follows\n"
 
 
-def test_lines_that_are_not_kept_any_more_are_counted(zephctl: Zephctl, server: Server) -> None:
-    for number in range(5_000):
+def flood(server: Server, count: int) -> None:
+    """Log more than the server remembers."""
+    for number in range(count):
         server.log.write("INFO", f"flood {number}")
+
+
+def test_lines_that_the_server_forgot_come_from_the_files(zephctl: Zephctl, server: Server) -> None:
+    flood(server, 5_000)
+
+    answer = zephctl("tail-log", "--after", f"{server.log.boot}:0")
+
+    lines = texts(answer.stdout)
+    assert (answer.status, answer.stderr) == (0, "")
+    assert lines[-5_012:] == [f"INFO     line {n}" for n in range(1, 13)] + [
+        f"INFO     flood {n}" for n in range(5_000)
+    ]
+    assert len(lines) == server.log.journal.last
+
+
+def test_lines_that_even_the_files_have_lost_are_counted(zephctl: Zephctl, server: Server, folder: Path) -> None:
+    flood(server, 5_000)
+    wait_until(lambda: "flood 4999" in (folder / "logging.log").read_text(), "the log is written")
+    (folder / "logging.log").write_text("")
 
     answer = zephctl("tail-log", "--after", f"{server.log.boot}:0", "--level", "error")
 
     lost = server.log.journal.last - 5_000
-    assert answer == Answer(0, "", f"{lost} lines are not kept in memory any more; the log file has them\n")
+    assert answer == Answer(0, "", f"{lost} lines are lost: neither the server nor its files have them any more\n")
 
 
 @pytest.mark.parametrize("cursor", ["xx", "abc:", "abc:-1", ":x"])
@@ -270,6 +386,16 @@ def test_the_end_of_the_file_in_json(zephctl: Zephctl, log: Path) -> None:
     answer = zephctl("tail-log", "-n", "1", "-o", "jsonl")
 
     assert json.loads(answer.stdout) == {"text": "thr\\xffee"}
+
+
+def test_without_a_server_rotated_files_are_searched(zephctl: Zephctl, log: Path) -> None:
+    day = "2026-11-22 12:0"
+    log.with_name("old.log.1").write_text(f"{day}1:00.000 ERROR    [cash] broke\n{day}2:00.000 INFO     [cash] well\n")
+    log.write_text(f"{day}3:00.000 ERROR    broke too\n{day}4:00.000 ERROR    [cash] broke again\n")
+
+    shown = zephctl("tail-log", "--service", "cash", "--level", "error", "--since", "2026-11-22T12:00").stdout
+
+    assert texts(shown) == ["ERROR    [cash] broke", "ERROR    [cash] broke again"]
 
 
 def test_without_a_server_and_a_file_it_is_a_failure_even_when_quiet(zephctl: Zephctl, log: Path) -> None:

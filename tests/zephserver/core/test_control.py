@@ -156,6 +156,18 @@ def ask_json(client: socket.socket, **request: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
+    "request_",
+    [
+        {"command": "add", "words": ["2", "3"]},
+        {"command": "add", "words": ["2"], "args": {"b": 3}},
+        {"words": ["add", "2", "3"]},
+    ],
+)
+def test_a_program_may_hand_words_on_and_gets_json(connect: Connect, request_: dict[str, Any]) -> None:
+    assert ask_json(connect(), id=1, **request_) == [{"id": 1, "ok": True, "result": 5}]
+
+
+@pytest.mark.parametrize(
     ("request_", "answer"),
     [
         (b"ping\n", b"pong\n"),
@@ -591,7 +603,7 @@ def test_hanging_up_waits_for_the_answers_under_way(
     assert not hanging_up.is_alive()
 
 
-def test_a_machine_without_threads_left_refuses_the_client(
+def test_a_machine_without_threads_left_still_answers_one_request_of_a_client(
     connect: Connect, control: ControlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_thread(*args: object, **more: object) -> None:
@@ -599,7 +611,9 @@ def test_a_machine_without_threads_left_refuses_the_client(
 
     with monkeypatch.context() as patch:
         patch.setattr(runtime, "spawn", no_thread)
-        assert everything(connect()) == b""
+        client = connect()
+        client.sendall(b'{"id": 1, "command": "ping"}\n{"id": 2, "command": "ping"}\n')
+        assert everything(client).count(b"pong") == 1
 
     assert ask(connect(), b"ping\n") == b"pong\n"
 

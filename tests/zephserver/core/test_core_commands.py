@@ -34,7 +34,7 @@ Run = Callable[..., Any]
 @pytest.fixture
 def server(bench: Bench, tmp_path: Path) -> Iterator[Server]:
     """A server with the services bench/Alpha and bench/Beta."""
-    values = {"SERVICE_LIST": [bench.puppet("Alpha"), bench.puppet("Beta")], "CLUSTER_SECRET": "hush"}
+    values = {"SERVICE_LIST": [bench.puppet("Alpha"), bench.puppet("Beta")], "METRICS_TOKEN": "hush"}
     with Server(make_settings(values, folder=tmp_path)) as server:
         yield server
 
@@ -309,7 +309,7 @@ def test_settings_are_shown_without_secrets(run: Run) -> None:
     rows = {row["name"]: row["value"] for row in run("settings show")}
 
     assert rows["SERVICE_LIST"] == ["bench/Alpha", "bench/Beta"]
-    assert rows["CLUSTER_SECRET"] == "***"
+    assert rows["METRICS_TOKEN"] == "***"
 
 
 def test_deaths_are_told_to_the_log_with_the_service(run: Run, server: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -31,6 +32,15 @@ EXAMPLES: list[tuple[Event, str]] = [
     (events.CommandServed(command="x", uid=1, seconds=0.1), "command x from uid 1"),
     (events.CommandServed(command="x", uid=1, seconds=0.1, error="busy"), "command x from uid 1 refused: busy"),
     (events.ControlRefused(uid=1, pid=2, why="another user"), "control client refused (uid 1, pid 2): another user"),
+    (events.ClusterSaid(event="prices", data=1), "cluster event 'prices' was said"),
+    (events.PeerUp(peer="b"), "server b is there"),
+    (events.PeerDown(peer="b", why="silent for 3.5 s"), "server b is gone: silent for 3.5 s"),
+    (events.ClusterGap(peer="b", lost=1), "1 cluster event was lost on the way from server b"),
+    (events.ClusterGap(peer="b", lost=2), "2 cluster events were lost on the way from server b"),
+    (events.WorkerStarted(worker=2, pid=7), "worker 2 started, pid 7"),
+    (events.WorkerDied(worker=2, pid=7, how="SIGKILL"), "worker 2 (pid 7) died: SIGKILL"),
+    (events.WorkerEnded(worker=2, pid=7, how="exit 0"), "worker 2 (pid 7) has ended: exit 0"),
+    (events.WorkerSaid(worker=2, event={"kind": "WorkerSaid", "text": "hello"}), "worker 2: hello"),
     (events.ReaderDropped(reader="r", error="e"), "reader r of the events raised and was let go: e"),
     (events.SubscriberFailed(event="x", error="e"), "a subscriber of cluster event 'x' raised e"),
 ]  # fmt: skip
@@ -65,3 +75,18 @@ def test_an_event_is_frozen_and_says_what_happened(kind: type[Event]) -> None:
 
 def test_number_and_time_do_not_make_two_events_different() -> None:
     assert events.Recovered(what="x", seq=1, at=2.0) == events.Recovered(what="x", seq=3)
+
+
+def test_what_a_worker_said_keeps_its_kind_and_is_numbered_among_ours() -> None:
+    theirs = {"kind": "Listening", "text": "listening on http://x/", "url": "http://x/", "seq": 3, "at": 1.0}
+
+    said = events.WorkerSaid(worker=2, event=theirs, seq=40, at=2.0)
+
+    assert said.as_dict() == {
+        **theirs, "text": "worker 2: listening on http://x/", "worker": 2, "seq": 40, "at": 2.0
+    }  # fmt: skip
+    assert said.url == "http://x/"
+
+
+def test_a_log_that_takes_everything_does_not_take_what_a_worker_said() -> None:
+    assert events.WorkerSaid.level < logging.DEBUG  # it comes to the log on a way of its own

@@ -400,6 +400,18 @@ def test_a_line_tells_its_facts_as_a_dict() -> None:
     assert Line(1, 0.1234567, "INFO", "", "x").as_dict() == {"seq": 1, "at": 0.123457, "level": "INFO", "text": "x"}
 
 
+def test_a_line_of_a_worker_says_of_which(make: Make, path: Path) -> None:
+    log = make()
+
+    log.write("INFO", "hello", service="a/B", worker=3)
+
+    (line,) = log.journal.after(0)[0]
+    assert line.as_dict() == {
+        "seq": 1, "at": 0.0, "level": "INFO", "text": "hello", "service": "a/B", "worker": 3
+    }  # fmt: skip
+    assert written(log, path)[0].endswith(" INFO     [a/B] worker 3: hello")
+
+
 def test_an_unknown_level_counts_as_info(make: Make, path: Path) -> None:
     log = make()
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from zephserver.core import runtime
-from zephserver.core import server as module
+from zephserver.core import keeper, runtime
 from zephserver.core.command_table import command
 from zephserver.core.errors import AlreadyRunning, FileRefused, StartFailed, UnknownCommand, ZephError
 from zephserver.core.events import (
@@ -30,6 +29,7 @@ from zephserver.core.notify import Notify
 from zephserver.core.server import Server
 from zephserver.core.service import Service
 from zephserver.core.settings import make_settings
+from zephserver.core.threads import all_stacks
 from zephserver.testing import running_server, wait_for, wait_until
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def test_what_a_killed_server_left_is_put_right_and_told(make: Make, tmp_path: P
 
 
 def test_a_deleted_lock_and_socket_are_put_back(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GUARD", 0.01)
+    monkeypatch.setattr(keeper, "GUARD", 0.01)
     with make() as server:
         (tmp_path / "server.lock").unlink()
         (tmp_path / "interface.sock").unlink()
@@ -272,7 +272,7 @@ def test_a_deleted_lock_and_socket_are_put_back(make: Make, tmp_path: Path, monk
 def test_a_lock_that_somebody_took_is_told_and_left_alone(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GUARD", 0.01)
+    monkeypatch.setattr(keeper, "GUARD", 0.01)
     with make() as server:
         (tmp_path / "server.lock").unlink()
         thief = Lock(tmp_path / "server.lock")
@@ -288,8 +288,8 @@ def test_a_lock_that_somebody_took_is_told_and_left_alone(
 
 
 def test_warnings_of_the_settings_are_told(make: Make) -> None:
-    with make(CLUSTER_QUEUE_BYTES=5) as server:
-        assert history(server, SettingsWarned)[0].text == "CLUSTER_QUEUE_BYTES has no effect in this version"
+    with make(heart_beat_period=5) as server:
+        assert history(server, SettingsWarned)[0].text.startswith("heart_beat_period is a name of 2015")
 
 
 def test_an_essential_service_that_is_lost_ends_the_server_with_status_1(bench: Bench, make: Make) -> None:
@@ -311,7 +311,7 @@ def test_a_stuck_service_makes_the_exit_status_1_and_shows_its_stack(bench: Benc
         gate.wait()
 
     name, good = bench.puppet("Deaf", main=ignore_everybody), bench.puppet("Good")
-    server = make(name, good, STOP_TIMEOUT=0.05)
+    server = make(name, good, STOP_TIMEOUT=0.5)
     server.start()
 
     assert server.stop("enough") == 1
@@ -530,7 +530,7 @@ def test_the_stacks_of_all_threads_have_their_names() -> None:
     thread = threading.Thread(target=gate.wait, name="service:a/B")
     thread.start()
 
-    stacks = module.all_stacks()
+    stacks = all_stacks()
 
     gate.set()
     thread.join(5)

@@ -5,7 +5,6 @@ Short in CI; `ZEPH_CHAOS=full` runs it for minutes.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from tests.scale import FULL
 from zephserver.core.errors import ServiceFailed, ServiceNotLoaded
 from zephserver.core.lifecycle import RestartPolicy, State
 from zephserver.core.managed_service import ServiceOptions
@@ -24,7 +24,6 @@ from zephserver.testing import wait_until
 if TYPE_CHECKING:
     from tests.zephserver.core.conftest import Bench
 
-FULL = os.environ.get("ZEPH_CHAOS") == "full"
 PROFILE = settings(
     max_examples=2_000 if FULL else 60,
     stateful_step_count=60 if FULL else 30,

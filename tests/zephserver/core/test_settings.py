@@ -90,21 +90,21 @@ def test_settings_are_frozen() -> None:
 
 
 def test_rows_tell_where_each_value_came_from_and_hide_secrets(write_settings: Write) -> None:
-    path = write_settings("SERVICE_LIST = []\n\nPORT_ZEPH = 1\nCLUSTER_SECRET = 'hush'\nLOCK_FILE = 'a'\n")
+    path = write_settings("SERVICE_LIST = []\n\nPORT_ZEPH = 1\nMETRICS_TOKEN = 'hush'\nLOCK_FILE = 'a'\n")
 
     rows = {row["name"]: row for row in load_settings(path).rows()}
 
     assert (rows["PORT_ZEPH"]["value"], rows["PORT_ZEPH"]["from"]) == (1, f"{path}:3")
     assert rows["HOST_ZEPH"]["from"] == "default"
-    assert rows["CLUSTER_SECRET"]["value"] == "***"
-    assert rows["METRICS_TOKEN"]["value"] is None
+    assert rows["METRICS_TOKEN"]["value"] == "***"
+    assert rows["CLUSTER_SECRET"]["value"] is None
     assert rows["LOCK_FILE"]["value"] == str(path.parent / "a")
     assert rows["SERVICE_LIST"]["value"] == []
     assert all(row["help"] for row in rows.values())
 
 
 def test_secrets_are_listed_for_the_log() -> None:
-    settings = make_settings({"SERVICE_LIST": [], "CLUSTER_SECRET": "hush"})
+    settings = make_settings({"SERVICE_LIST": [], "METRICS_TOKEN": "hush"})
 
     assert settings.secrets() == ["hush"]
 
@@ -180,12 +180,6 @@ def test_the_name_of_today_wins_over_that_of_2015() -> None:
     assert settings.ping_interval == 9.0
 
 
-def test_a_setting_without_effect_says_so() -> None:
-    settings = make_settings({"SERVICE_LIST": [], "CLUSTER_QUEUE_BYTES": 5})
-
-    assert settings.warnings == ("CLUSTER_QUEUE_BYTES has no effect in this version",)
-
-
 def test_a_latin_1_file_that_declares_itself_is_read(write_settings: Write) -> None:
     path = write_settings("# -*- coding: latin-1 -*-\nSERVICE_LIST = []\nMY_CITY = 'Orléans'\n".encode("latin-1"))
 
@@ -229,3 +223,21 @@ def test_a_settings_object_can_be_copied() -> None:
 
     assert copy.copy(settings).MY_OWN == 1
     assert isinstance(copy.copy(settings), Settings)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "unix:web.sock"])
+def test_the_threaded_engine_listens_on_loopback(host: str) -> None:
+    settings = make_settings({"SERVICE_LIST": [], "WEBSOCKET_ENGINE": "threaded", "HOST_ZEPH": host})
+
+    assert settings.host_zeph == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_the_threaded_engine_listens_elsewhere_only_when_it_is_told_so(host: str) -> None:
+    values = {"SERVICE_LIST": [], "WEBSOCKET_ENGINE": "threaded", "HOST_ZEPH": host}
+
+    with pytest.raises(SettingsError, match="HOST_ZEPH: the engine 'threaded' listens on loopback only"):
+        make_settings(values)
+
+    assert make_settings(values | {"THREADED_ALLOW_REMOTE": True}).host_zeph == host
+    assert make_settings(values | {"WEBSOCKET_ENGINE": "picows"}).host_zeph == host

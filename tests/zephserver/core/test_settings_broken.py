@@ -16,6 +16,9 @@ from zephserver.core.settings import load_settings
 
 Write = Callable[..., Path]
 GOOD = "SERVICE_LIST = []\n"
+CLUSTER = (
+    GOOD + "N = {'address': '::1', 'port': 1}\nCLUSTER_SERVER_LIST = [{'hostname': 'a'} | N, {'hostname': 'b'} | N]\n"
+)
 SYNTAX = [
     ("SERVICE_LIST = [\n", r":1: '\[' was never closed"),
     ("A = 1\nif True\n    B = 2\n", r":2: expected ':'"),
@@ -89,13 +92,19 @@ VALUES = [
     (GOOD + "TLS_KEY = TLS_CERTIFICATE = 'gone.pem'\n", r":2: TLS_KEY: .*gone.pem cannot be read"),
     (GOOD + "STATIC_FOLDER = 'gone'\n", r":2: STATIC_FOLDER: there is no folder .*gone"),
     (GOOD + "WEBSOCKET_ENGINE = 'twisted'\n", r":2: WEBSOCKET_ENGINE: expected 'picows' or 'threaded'"),
-    (GOOD + "WEBSOCKET_ENGINE = 'threaded'\n", r":2: WEBSOCKET_ENGINE: this version has the engine 'picows' only"),
-    (GOOD + "CLUSTER_SERVER_LIST = ['a']\n", r":2: CLUSTER_SERVER_LIST: expected \{'hostname'"),
     (
-        GOOD + "N = {'address': 'x', 'port': 1}\n"
-        "CLUSTER_SERVER_LIST = [{'hostname': 'a'} | N, {'hostname': 'b'} | N]\n",
-        r":3: CLUSTER_SERVER_LIST: this version joins no servers yet",
+        GOOD + "WEBSOCKET_ENGINE = 'threaded'\nTLS_CERTIFICATE = TLS_KEY = __file__\n",
+        r":2: WEBSOCKET_ENGINE: the engine 'threaded' has no TLS; put a proxy with TLS in front, or use 'picows'",
     ),
+    (
+        GOOD + "WEBSOCKET_ENGINE = 'threaded'\nHOST_ZEPH = '0.0.0.0'\n",
+        r":3: HOST_ZEPH: the engine 'threaded' listens on loopback only, and 0.0.0.0 is not; .*THREADED_ALLOW_REMOTE",
+    ),
+    (GOOD + "CLUSTER_SERVER_LIST = ['a']\n", r":2: CLUSTER_SERVER_LIST: expected \{'hostname'"),
+    (CLUSTER + "CLUSTER_NODE = 'c'\n", r":4: CLUSTER_NODE: 'c' is not in CLUSTER_SERVER_LIST; which of a, b is this"),
+    (CLUSTER + "CLUSTER_NODE = 'a'\nCLUSTER_ENGINE = 'nets'\n", r":5: CLUSTER_ENGINE: "),
+    (CLUSTER.replace("::1", "192.0.2.1") + "CLUSTER_NODE = 'a'\n", r": CLUSTER_SECRET: 192.0.2.1 can be reached by"),
+    (GOOD + "CLUSTER_SECRET = 'short'\n", r":2: CLUSTER_SECRET: expected 32 characters or more"),
     (GOOD + "LOCKFILE = 'x'\n", r":2: LOCKFILE: unknown setting; did you mean LOCK_FILE\?"),
     (GOOD + "TASK_PATH = {}\n", r":2: TASK_PATH: unknown setting; did you mean TASKS_PATH\?"),
     (
@@ -131,7 +140,8 @@ def faults_of(path: Path) -> list[str]:
 def test_a_broken_file_is_told_with_its_line(
     write_settings: Write, monkeypatch: pytest.MonkeyPatch, text: str | bytes, expected: str
 ) -> None:
-    monkeypatch.setattr(settings_file, "TIME_LIMIT", 0.05)
+    if "still running" in expected:
+        monkeypatch.setattr(settings_file, "TIME_LIMIT", 0.05)
     path = write_settings(text)
 
     faults = faults_of(path)
@@ -217,3 +227,16 @@ def test_what_is_no_plain_file_is_refused_and_nothing_hangs(tmp_path: Path, kind
 
     expected = "cannot be read: No such file or directory" if kind == "nothing" else "not a plain file"
     assert faults == [f"{path}: {expected}"]
+
+
+def test_several_workers_and_a_unix_socket_are_told_together_with_where(tmp_path: Path) -> None:
+    path = tmp_path / "zephsettings.py"
+    path.write_text("SERVICE_LIST = []\nWORKERS = 2\nHOST_ZEPH = 'unix:x.sock'\n")
+    path.chmod(0o644)
+
+    with pytest.raises(SettingsError) as broken:
+        load_settings(path)
+
+    assert broken.value.faults == [
+        f"{path}:3: HOST_ZEPH: several workers share a port, not a UNIX socket; name an address, or start one worker"
+    ]

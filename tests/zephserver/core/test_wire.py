@@ -29,6 +29,13 @@ def test_a_json_object_is_a_request_with_an_id() -> None:
     assert parse_request(b'{"command": "x"}') == Call(command="x", args={})
 
 
+def test_a_json_object_may_have_words_instead_of_arguments_and_of_a_command() -> None:
+    assert parse_request(b'{"command": "x", "words": ["a", "b c"]}') == Call(words=("a", "b c"), command="x", args={})
+    call = parse_request(b'{"words": ["services", "list"], "id": 1}')
+    assert call == Call(words=("services", "list"), args={}, id=1)
+    assert not call.plain
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
@@ -43,6 +50,9 @@ def test_a_json_object_is_a_request_with_an_id() -> None:
         (b"{}", 'needs "command": text'),
         (b'{"command": ["x"]}', 'needs "command": text'),
         (b'{"command": "x", "args": []}', 'may have "args": object'),
+        (b'{"words": []}', 'needs "command": text'),
+        (b'{"command": "x", "words": "a"}', 'the "words" of a request are a list of texts'),
+        (b'{"words": ["a", 1]}', 'the "words" of a request are a list of texts'),
         (b'{"command": "x", "id": {}}', "a number or a text"),
         (b'{"command": "x", "id": 1.5}', "a number or a text"),
     ],

@@ -14,7 +14,12 @@ SERVICE_LIST = [
 TASKS_PATH = {
     "echo": "chat_tasks/Echo",
     "chat": "chat_tasks/Chat",
+    "recent": "chat_tasks/Recent",
+    "rooms": "chat_tasks/Rooms",
 }
+
+# Every room remembers so much, for pages that were away for a moment: (messages, seconds).
+ROOM_HISTORY = {"*": (200, 600)}
 
 PORT_ZEPH = int(os.environ.get("PORT", "8080"))
 STATIC_FOLDER = "static"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from zephserver.core.cluster.engine import Deliver
+from collections.abc import Collection
+from typing import Any
+
+from zephserver.core.cluster.engine import Listener
 
 
 class LocalEngine:
@@ -10,11 +13,29 @@ class LocalEngine:
 
     name = "local"
 
-    def start(self, deliver: Deliver) -> None:
-        """Nothing will ever be delivered."""
+    def start(self, listener: Listener) -> None:
+        """Nothing will ever be heard."""
 
-    def publish(self, event: str, payload: bytes) -> None:
+    def publish(self, event: str, payload: bytes, to: Collection[str] | None = None, topic: str | None = None) -> None:
         """Done."""
+
+    def follow(self, topic: str) -> None:
+        """Done."""
+
+    def unfollow(self, topic: str) -> None:
+        """Done."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """There are no others."""
+        return []
+
+    def state(self) -> str:
+        """All is well."""
+        return ""
+
+    def lost_for(self) -> float:
+        """Never."""
+        return 0.0
 
     def stop(self) -> None:
         """Done."""

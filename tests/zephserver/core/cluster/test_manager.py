@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from zephserver.core.bus import EventBus
-from zephserver.core.cluster.engine import Deliver
+from zephserver.core.cluster.engine import Listener
 from zephserver.core.cluster.local import LocalEngine
 from zephserver.core.cluster.manager import ClusterManager
 from zephserver.core.errors import ClusterError
-from zephserver.core.events import SubscriberFailed
+from zephserver.core.events import ClusterGap, PeerDown, SubscriberFailed
 from zephserver.testing import wait_for
 
 
@@ -23,19 +24,34 @@ class Wire:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, bytes]] = []
-        self.others: list[Deliver] = []
-        self.deliver: Deliver | None = None
+        self.others: list[Listener] = []
+        self.listener: Listener | None = None
 
-    def start(self, deliver: Deliver) -> None:
-        self.deliver = deliver
+    def start(self, listener: Listener) -> None:
+        self.listener = listener
 
-    def publish(self, event: str, payload: bytes) -> None:
+    def publish(self, event: str, payload: bytes, to: Collection[str] | None = None, topic: str | None = None) -> None:
         self.said.append((event, payload))
-        for deliver in self.others:
-            deliver(event, payload)
+        for listener in self.others:
+            listener.heard("here", event, payload)
+
+    def follow(self, topic: str) -> None:
+        pass
+
+    def unfollow(self, topic: str) -> None:
+        pass
+
+    def rows(self) -> list[dict[str, Any]]:
+        return []
+
+    def state(self) -> str:
+        return ""
+
+    def lost_for(self) -> float:
+        return 0.0
 
     def stop(self) -> None:
-        self.deliver = None
+        self.listener = None
 
 
 @pytest.fixture
@@ -51,8 +67,8 @@ def pair(bus: EventBus) -> tuple[ClusterManager, ClusterManager, Wire]:
     first, second = ClusterManager(here, EventBus()), ClusterManager(there, bus)
     first.start()
     second.start()
-    assert there.deliver is not None
-    here.others.append(there.deliver)
+    assert there.listener is not None
+    here.others.append(there.listener)
     return first, second, here
 
 
@@ -190,5 +206,86 @@ def test_nothing_is_heard_after_stopping(pair: Pair) -> None:
 
     second.stop()
 
-    assert second._engine.deliver is None  # type: ignore[attr-defined]
+    assert second._engine.listener is None  # type: ignore[attr-defined]
     assert second.engine == "wire"
+
+
+# -- what zephserver itself sends ---------------------------------------------------------------------------------
+
+
+def test_what_is_sent_as_bytes_is_taken_as_they_are_with_the_name_of_the_sender(pair: Pair) -> None:
+    first, second, _ = pair
+    taken: list[tuple[str, bytes]] = []
+    second.take("zephserver:x", lambda peer, payload: taken.append((peer, payload)))
+
+    first.send("zephserver:x", b"\x00no json")
+    second.take("zephserver:x", None)
+    first.send("zephserver:x", b"nobody takes this")
+
+    assert taken == [("here", b"\x00no json")]
+
+
+def test_names_of_zephservers_own_events_cannot_be_said(pair: Pair) -> None:
+    first, _, _ = pair
+
+    with pytest.raises(ClusterError, match="event 'zephserver:x': names with 'zephserver:' are zephserver's own"):
+        first.say("zephserver:x", 1)
+
+
+def test_who_watches_is_told_of_servers_that_come_and_go(pair: Pair, bus: EventBus) -> None:
+    _, second, _ = pair
+    seen: list[tuple[str, bool, frozenset[str]]] = []
+
+    def watch(peer: str, is_there: bool) -> None:
+        seen.append((peer, is_there, second.peers))
+
+    second.watch(watch)
+    second.came("here")
+    second.came("here")  # a new life
+    second.went("here", "it said good-bye")
+    second.unwatch(watch)
+    second.came("here")
+
+    assert seen == [
+        ("here", True, frozenset({"here"})),
+        ("here", True, frozenset({"here"})),
+        ("here", False, frozenset()),
+    ]
+    assert wait_for(bus, PeerDown).why == "it said good-bye"
+
+
+def test_a_watcher_that_raises_is_told_and_harms_no_other(pair: Pair, bus: EventBus) -> None:
+    _, second, _ = pair
+    seen: list[str] = []
+    second.watch(lambda peer, is_there: 1 / 0)
+    second.watch(lambda peer, is_there: seen.append(peer))
+
+    second.came("here")
+
+    assert seen == ["here"]
+    assert "ZeroDivisionError" in wait_for(bus, SubscriberFailed).error
+
+
+def test_events_that_will_never_come_are_told(pair: Pair, bus: EventBus) -> None:
+    _, second, _ = pair
+
+    second.lost("here", 7)
+
+    assert wait_for(bus, ClusterGap).lost == 7
+
+
+def test_another_version_of_what_is_taken_is_told_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, _ = pair
+    first.send("zephserver:rooms 2", b"")
+    assert caplog.messages == []  # there are no rooms here, so nothing is missing
+
+    second.take("zephserver:rooms 1", lambda peer, payload: None)
+    for _ in range(3):
+        first.send("zephserver:rooms 2", b"")
+        first.send("zephserver:rooms 1", b"")
+        first.send("zephserver:other 2", b"")
+
+    assert caplog.messages == [
+        "server here says 'zephserver:rooms 2', and this one understands 'zephserver:rooms 1': they share no rooms and "
+        "users; run the same version of zephserver on both"
+    ]

@@ -1,0 +1,1 @@
+"""What `zephctl bench` starts, and how it tells what was measured."""

@@ -1,0 +1,1 @@
+"""The engine for servers that meet at a Redis server."""

@@ -1,0 +1,1 @@
+"""The default engine: picows moves the frames, on the event loop of the WebSocket service."""

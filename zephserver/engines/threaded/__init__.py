@@ -1,0 +1,1 @@
+"""The engine without compiled parts: websocket-server, with a thread for each connection."""

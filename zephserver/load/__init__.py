@@ -1,0 +1,1 @@
+"""The other end of `zephctl bench`: many WebSocket clients in a process of their own (`python -m zephserver.load`)."""
