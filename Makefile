@@ -9,7 +9,7 @@ N ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # Python keeps what it compiled: the tests start our programs a thousand times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-stop test check cover docs bench bench-websocket bench-cluster bench-django chaos chaos-cluster fuzz clean
+.PHONY: demo demo-stop test test-again check cover docs bench bench-websocket bench-cluster bench-django chaos chaos-cluster fuzz clean
 
 demo: $(VENV)/.demo                ## install, make the chat example, start it, show status and address
 	@test -d $(DEMO) || $(BIN)/zephctl new -q chat $(DEMO)
@@ -29,6 +29,9 @@ else
 	$(BIN)/python -X dev -m pytest -m alone || failed=1; \
 	exit $$failed
 endif
+
+test-again: $(VENV)/.dev           ## the tests that failed last, one at a time
+	$(BIN)/python -X dev -m pytest --last-failed --last-failed-no-failures none
 
 check: $(VENV)/.dev                ## format, lint, types
 	$(BIN)/ruff format --check .

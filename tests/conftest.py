@@ -33,7 +33,7 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     base = str(tmp_path_factory.getbasetemp())
     threads, descriptors, path, modules = set(threading.enumerate()), _descriptors(), list(sys.path), set(sys.modules)
     yield
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + 5.0
     while (left := _left(threads, descriptors)) and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     sys.path[:] = path

@@ -56,7 +56,7 @@ class FakeClock:
             return self._now
 
 
-def wait_for(bus: EventBus, kind: type[E], *, timeout: float = 5.0, **wanted: object) -> E:
+def wait_for(bus: EventBus, kind: type[E], *, timeout: float = 10.0, **wanted: object) -> E:
     """The first event of this kind with these attributes, past or future. Raises AssertionError after *timeout* s."""
     inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with bus.subscribe(inbox.put, replay=True):
@@ -69,7 +69,7 @@ def wait_for(bus: EventBus, kind: type[E], *, timeout: float = 5.0, **wanted: ob
                 return event
 
 
-def wait_until(fact: Callable[[], object], what: str = "", *, timeout: float = 5.0) -> None:
+def wait_until(fact: Callable[[], object], what: str = "", *, timeout: float = 10.0) -> None:
     """Wait for a fact that nobody announces. Raises AssertionError, naming *what*, after *timeout* seconds."""
     pause = threading.Event()
     for _ in range(int(timeout / 0.005)):
@@ -227,7 +227,7 @@ class Visitor:
         """Call a task, and do not wait for an answer."""
         self._send({"task": task, "data": data} | ({} if room is None else {"room": room}))
 
-    def request(self, task: str, data: Any = None, *, room: str | None = None, timeout: float = 5.0) -> Any:
+    def request(self, task: str, data: Any = None, *, room: str | None = None, timeout: float = 10.0) -> Any:
         """Call a task; the data of its answer. Raises RequestFailed, or AssertionError when there is none in time."""
         id = f"request {next(self._numbers)}"
         self._send({"task": task, "data": data, "id": id} | ({} if room is None else {"room": room}))
@@ -236,7 +236,7 @@ class Visitor:
             raise RequestFailed(task, **answer["error"])
         return answer["data"]
 
-    def hear(self, *, timeout: float = 5.0, **wanted: Any) -> dict[str, Any]:
+    def hear(self, *, timeout: float = 10.0, **wanted: Any) -> dict[str, Any]:
         """The next message with these fields, as in hear(task="chat") or hear(msgtype="join"); past or future.
 
         Raises AssertionError, with what was heard instead, when none comes within *timeout* seconds.

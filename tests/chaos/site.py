@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.peers import Crowd, Peer, message
-from tests.scale import FULL
+from tests.scale import FULL, at_most
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder, Process
@@ -188,9 +188,9 @@ class Site:
         wanted = f"back to {rss / MIB:.1f} MiB, {threads} threads and {descriptors} descriptors, nobody connected"
         _eventually(self._is_back, lambda: f"{wanted}: {self._uses()}, {self.connections()}", within)
         _, seconds = self.folder.ask("status\n")
-        assert seconds < 0.2, f"status took {seconds:.3f} s"
+        assert seconds < at_most(0.2), f"status took {seconds:.3f} s"
         echo = statistics.median(self.echoes())
-        assert echo < 0.05, f"an echo took {echo:.3f} s"
+        assert echo < at_most(0.05), f"an echo took {echo:.3f} s"
         _eventually(
             lambda: self.folder.call("objects") <= self._objects * 1.05,
             lambda: f"{self._objects} blocks of objects, not {self.folder.call('objects')}",

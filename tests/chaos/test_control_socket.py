@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scale import FULL
+from tests.scale import FULL, at_most
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder
@@ -182,7 +182,7 @@ def test_e1_100_000_random_and_20_000_mutated_requests_run_nothing(
 
     status, seconds = folder.ask("status\n")
     grown = (server.rss - base) / 1e6
-    assert seconds < 0.2
+    assert seconds < at_most(0.2)
     assert (folder.call("services.list"), folder.call("log.level"), folder.call("count.read")) == before
     assert f"pid\t{server.pid}" in status
     assert grown < 10.0, f"RSS grew by {grown:.1f} MB"
@@ -340,7 +340,7 @@ def test_e3_200_silent_clients_delay_nobody(
         assert crowded.status == 0, crowded
         slowest = max(seconds for _, seconds in answers)
         assert all("running\tyes" in answer for answer, _ in answers)
-        assert slowest < 0.2
+        assert slowest < at_most(0.2)
         assert server.descriptors - base <= 41
 
         for client in clients:
@@ -349,7 +349,7 @@ def test_e3_200_silent_clients_delay_nobody(
                 while client.recv(1_000):
                     pass
         silence = time.monotonic() - began
-        assert silence < 6.0, "silent clients are closed after 5 s"
+        assert silence < at_most(6.0), "silent clients are closed after 5 s"
     finally:
         for client in clients:
             client.close()
@@ -360,7 +360,7 @@ def test_e3_200_silent_clients_delay_nobody(
             client.connect(folder.interface)
         stopped = folder.stop()
         assert stopped.status == 0, stopped
-        assert server.wait(1.0) == 0
+        assert server.wait(at_most(1.0)) == 0
     finally:
         for client in again:
             client.close()
@@ -436,7 +436,7 @@ def test_e4_50_threads_of_commands_over_start_reload_and_stop(
 
     told = dict(outcomes)
     figure(f"{sum(told.values())} commands of {threads} threads: {told}; longest wait {max(slowest):.2f} s")
-    assert max(slowest) < 5.0
+    assert max(slowest) < at_most(5.0)
     assert outcomes["answered"] > 0
     assert not outcomes["not known yet"], "a command of the core is never unknown to it"
     # At the very end of a stop the socket goes while a few are on their way; before that, everybody is answered.
@@ -498,7 +498,7 @@ def test_e5_a_command_whose_server_is_killed_says_so_and_ends(
     killed = time.monotonic()
 
     status = client.wait(5.0)
-    assert time.monotonic() - killed < 1.0
+    assert time.monotonic() - killed < at_most(1.0)
     assert status not in (0, None), client.errors
     assert client.errors.strip().splitlines()[-1] not in ("", "stopping"), "it says what happened"
     assert "Traceback" not in client.errors
@@ -519,7 +519,7 @@ def test_e5_a_path_that_nobody_listens_on(folder: Folder, program: str, what: st
     done = folder.command(*([] if program == "zephserver-stop" else ["status"]), program=program)
 
     assert done.status == (3 if program == "zephctl" else 5), done
-    assert done.seconds < 1.0
+    assert done.seconds < at_most(1.0)
     assert done.err
     assert "Traceback" not in done.err
     assert os.path.lexists(path) == (what != "nothing")

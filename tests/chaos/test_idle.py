@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.peers import Crowd, room_for
 from tests.chaos.site import Caller, Site, p99
-from tests.scale import FULL
+from tests.scale import FULL, at_most
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder
@@ -67,4 +67,4 @@ def test_d4_idle_connections_cost_little_memory_and_next_to_no_time(
     )
     assert each < 32 * KIB
     assert cpu < 0.02 + pings * 1e-4, f"{cpu:.1%} of a processor"
-    assert echo < 0.05, f"an echo took {echo * 1e3:.0f} ms"
+    assert echo < at_most(0.05), f"an echo took {echo * 1e3:.0f} ms"

@@ -18,7 +18,7 @@ import pytest
 from tests.chaos.peers import Crowd, Peer, message, opening
 from tests.chaos.site import MIB, Caller, Site, virtual_memory
 from tests.conformance.cases import BINARY, CONTINUATION, TEXT, Frame, deflate
-from tests.scale import FULL
+from tests.scale import FULL, at_most
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder, Process
@@ -92,7 +92,7 @@ def test_d7_a_huge_length_is_refused_from_the_header_alone(
     wrong = {length: teller.code for length, teller in tellers if teller.code not in (1009, *[1002] * (length > 2**62))}
     took = [teller.took for _, teller in tellers]
     assert not wrong
-    assert statistics.median(took) < 0.01, f"{statistics.median(took) * 1e3:.0f} ms"
+    assert statistics.median(took) < at_most(0.01), f"{statistics.median(took) * 1e3:.0f} ms"
     assert peak() < 5 * MIB
     assert virtual_memory(site.process) - space < 10 * MIB
     figure(
@@ -177,7 +177,7 @@ def assert_works(site: Site, cpu: float = 0.05) -> float:
     while time.monotonic() - began < 1.0:
         answer, seconds = site.folder.ask("status\n", 2.0)
         assert "running" in answer, answer
-        assert seconds < 0.2, f"status took {seconds:.3f} s"
+        assert seconds < at_most(0.2), f"status took {seconds:.3f} s"
         asked += 1
         time.sleep(0.2)  # to see how the server does when it is left alone
     share = (site.process.cpu - used) / (time.monotonic() - began)
@@ -192,7 +192,7 @@ def assert_recovers(site: Site, within: float = 2.0) -> float:
         try:
             site.echoes(1)
         except AssertionError:
-            assert time.monotonic() - began < within, f"no new client within {within:g} s"
+            assert time.monotonic() - began < at_most(within), f"no new client within {within:g} s"
         else:
             return time.monotonic() - began
 

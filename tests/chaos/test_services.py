@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scale import FULL
+from tests.scale import FULL, at_most
 from zephserver.core.bus import EventBus
 from zephserver.core.errors import ServiceError
 from zephserver.core.lifecycle import Restart, RestartPolicy, State
@@ -158,7 +158,7 @@ def test_b1_a_service_that_keeps_dying_is_given_up_quietly(
         began = time.monotonic()
         answer, _ = folder.ask(f"ask for cast/{name}\n")
         assert answer.startswith("error: service-failed: "), answer
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < at_most(1.0)
     assert state_of(folder, "Good") == "ready"
     assert folder.stop().status == 0
     figure(f"runs {runs}, {share:.1%} of a processor, {len(lines)} lines for {len(dying)} services")
@@ -192,7 +192,7 @@ def test_b2_a_service_that_cannot_start_keeps_nobody_from_starting(
     named = time.monotonic() - began
 
     errors = {row["name"]: row["error"] or "" for row in folder.call("services.list")}
-    assert seconds < 5.0
+    assert seconds < at_most(5.0)
     assert "no such table" in errors["cast/RaisesInInit"]
     assert "SystemExit" in errors["cast/ExitsInInit"]
     assert "has not come back" in errors["cast/HangsInInit"]
@@ -223,7 +223,7 @@ def test_b3_a_service_that_does_not_stop_is_shown_and_left_behind(
     assert server.wait(5.0) == 1
     seconds = time.monotonic() - began
     assert stopped.status == 1
-    assert seconds < limit + 3.0
+    assert seconds < at_most(limit + 3.0)
     assert f"cast/{name} went from stopping to stuck" in folder.log
     assert "self.over.wait()" in folder.log, "the stack says where it hangs"
     assert folder.start().pid
@@ -260,7 +260,7 @@ def test_b3_many_that_do_not_stop_share_the_shutdown_time(
 
     assert server.wait(limit + 3.0) == 1
     seconds = time.monotonic() - began
-    assert seconds < limit + 1.0
+    assert seconds < at_most(limit + 1.0)
     figure(f"10 services that ignore disable(): down after {seconds:.1f} s of {limit:g} s")
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.askers import Asker, Bystander, come_in, outcome, p99, step_all
 from tests.chaos.peers import Crowd, room_for
 from tests.chaos.site import MIB, Site
-from tests.scale import FULL
+from tests.scale import FULL, at_most
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder
@@ -96,7 +96,7 @@ def test_c1_a_task_that_raises_blocks_exits_spawns_or_burns_hurts_its_caller_onl
             slowest = p99([wait for bystander in bystanders for wait in bystander.waits])
             told.append(f"{kind} {slowest * 1_000:.0f} ms")
             # Sixteen threads that compute all the time are more than one interpreter can keep apart.
-            assert slowest < 0.25 or kind == "burn together", f"beside {kind} an echo takes {slowest:.3f} s"
+            assert slowest < at_most(0.25) or kind == "burn together", f"beside {kind} an echo takes {slowest:.3f} s"
 
         tasks = folder.call("status")["tasks"]
         assert tasks["failed"] == 3 * each

@@ -255,7 +255,7 @@ def test_a_failure_that_cannot_be_told_ends_the_task_all_the_same(make_site: Mak
     ann.send(task="Broken", id=1)
 
     ended = {"running": 0, "finished": 1, "failed": 1}
-    wait_until(lambda: site.router.stats()["tasks"] == ended, "it ended", timeout=1)
+    wait_until(lambda: site.router.stats()["tasks"] == ended, "it ended")
     assert ann.ask("Echo", 1)["data"] == 1
 
 
@@ -334,7 +334,7 @@ def test_those_that_wait_for_their_turn_are_interrupted_too(make_site: MakeSite,
 
     ann.connection.close()
 
-    wait_until(lambda: site.router.running() == 0, "all have ended", timeout=1)
+    wait_until(lambda: site.router.running() == 0, "all have ended")
 
 
 def test_those_that_are_being_made_are_interrupted_too(make_site: MakeSite, patient: type[Patient]) -> None:
@@ -355,7 +355,7 @@ def test_those_that_are_being_made_are_interrupted_too(make_site: MakeSite, pati
     site.wait(ClientClosed, cid=ann.cid)
     go_on.set()
 
-    wait_until(lambda: site.router.running() == 0, "it has ended", timeout=1)
+    wait_until(lambda: site.router.running() == 0, "it has ended")
 
 
 def test_those_of_a_client_that_has_more_to_say_are_interrupted_too(
@@ -370,7 +370,7 @@ def test_those_of_a_client_that_has_more_to_say_are_interrupted_too(
 
     ann.connection.close()
 
-    wait_until(lambda: site.router.running() == 0, "it has ended", timeout=1)
+    wait_until(lambda: site.router.running() == 0, "it has ended")
 
 
 def test_a_client_that_has_gone_is_not_present_while_its_tasks_go_on(
@@ -388,5 +388,5 @@ def test_a_client_that_has_gone_is_not_present_while_its_tasks_go_on(
 
     ann.connection.close()
 
-    wait_until(lambda: bob.users() == ["bob"], "ann has left", timeout=2)
+    wait_until(lambda: bob.users() == ["bob"], "ann has left")
     assert site.join("ann").silent()

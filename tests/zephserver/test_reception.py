@@ -301,7 +301,7 @@ def test_an_override_of_join_that_raises_hurts_nobody_for_ever(make_site: MakeSi
 
     ann.connection.close()
 
-    wait_until(lambda: site.service.stats()["connections"] == 0, "the connection is forgotten", timeout=3)
+    wait_until(lambda: site.service.stats()["connections"] == 0, "the connection is forgotten")
 
 
 def test_when_too_many_look_ups_wait_a_join_is_refused_and_what_comes_behind_goes_on(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.scale import at_most
 from tests.zephserver.tasks import waiting
 from zephserver.engines.interface import Handshake
 from zephserver.events import ClientRefused
@@ -63,7 +64,7 @@ def test_who_is_not_valid_any_more_is_closed_with_4003(make_site: MakeSite, sess
     sessions.answer, began = lambda user: user.id != "ann", time.monotonic()
 
     assert ann.closed() == (4003, "your session has ended")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < at_most(1.0)
     assert bob.silent()
     assert site.wait(ClientRefused).why == "its session has ended"
     wait_until(lambda: site.rooms.connections_of("ann") == [], "ann is gone")
@@ -107,7 +108,7 @@ def test_a_look_that_leaves_by_sys_exit_is_not_the_last_one(make_site: MakeSite,
     wait_until(lambda: sessions.asked, "it was asked")
     sessions.answer = lambda user: False
 
-    wait_until(lambda: len(sessions.asked) > 1, "it was asked again", timeout=2)
+    wait_until(lambda: len(sessions.asked) > 1, "it was asked again")
 
     assert ann.closed()[0] == 4003
 
@@ -155,7 +156,7 @@ def test_slow_looks_hold_up_neither_the_loop_nor_new_clients(
 
     lock.release(4)  # those that were begun end; the others would need eight more
 
-    assert new.connection.recv(timeout=2)
+    assert new.connection.recv(timeout=10)
 
 
 def test_who_has_gone_meanwhile_is_forgotten(

@@ -17,6 +17,7 @@ from django.db import connections, transaction
 from django.test import Client, override_settings
 from django.utils.translation import gettext_lazy
 
+from tests.scale import at_most
 from tests.zephserver.django.conftest import MakeDjangoSite, log_in, make_user
 from zephserver.django import asay, reach, say, stats
 from zephserver.task import Task
@@ -158,7 +159,7 @@ def test_a_server_that_hangs_holds_nobody_up_for_long(project: Path) -> None:
         for _ in range(50):
             say("news", 1, room="lobby")
 
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < at_most(1.0)
     assert stats() == {"sent": 0, "failed": 1, "skipped": 49}
 
 

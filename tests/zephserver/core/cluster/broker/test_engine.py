@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import brokers
+from tests.scale import at_most
 from tests.zephserver.core.cluster.conftest import PATIENCE, Bus, Node, joined
 from zephserver.core.cluster.broker import frames
 from zephserver.core.cluster.broker.transport import BusLost, Message, Where
@@ -52,9 +53,9 @@ def test_what_is_said_while_the_broker_is_away_is_said_when_it_is_back(brokered:
     began = time.monotonic()
 
     heard = b.wait_last("end")
-    assert time.monotonic() - began < BACK
+    assert time.monotonic() - began < at_most(BACK)
     assert heard == [*([number, "x" * 10] for number in range(1_000)), "end"]
-    assert slowest < 0.01
+    assert slowest < at_most(0.01)
     a.wait_connected()
     joined(a, b)
 
@@ -96,7 +97,7 @@ def test_what_does_not_fit_is_dropped_and_counted_on_both_sides(brokered: Bus) -
     assert numbers == list(range(1_000 - len(numbers), 1_000))
     assert gap.lost == 1_000 - len(numbers) == b.row("a")["lost"]
     assert a.row("b")["dropped"] - gap.lost in (0, 1)  # nobody may have told yet that the first event was heard
-    assert slowest < 0.01
+    assert slowest < at_most(0.01)
 
 
 def test_topics_are_followed_again_when_the_broker_is_back(brokered: Bus) -> None:
@@ -145,7 +146,7 @@ def test_a_wrong_password_is_told_in_one_line_without_it(
     wrong = brokered.start("a", url=broker.url_with("wrong-horse-battery"))
     wait_until(lambda: "refuses" in wrong.engine.state(), wrong.engine.state(), timeout=PATIENCE)
 
-    assert slowest_say(wrong, 100) < 0.01
+    assert slowest_say(wrong, 100) < at_most(0.01)
     right.wait_connected()
     wait_until(lambda: wrong.cluster.lost_for() > 1.0, "it keeps trying", timeout=PATIENCE)
 
@@ -203,7 +204,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_hangs(brokered: Bus) -> None:
     began = time.monotonic()
     a.cluster.stop()
 
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < at_most(3.0)
     assert not [thread for thread in threading.enumerate() if thread.name == "cluster"]
 
 
