@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -16,8 +17,16 @@ from tests.summaries import Summaries
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Summaries(), "summaries")
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not record.msg.startswith("Executing %s took")
+    )  # `-X dev` says so
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it runs in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_no_slowness(record: logging.LogRecord) -> bool:
+    """Not what `-X dev` adds to any log when a step of a loop took 0.1 s, as it may beside other tests."""
+    return not str(record.msg).startswith("Executing %s took")
 
 
 @pytest.hookimpl(trylast=True)

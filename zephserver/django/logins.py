@@ -18,6 +18,7 @@ LONGEST_KEY = 8_192  # characters: a session that is a signed cookie is as long 
 CACHE = "django.contrib.sessions.backends.cache"
 SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 _ATTRIBUTE = "_zephserver_login"
+_MARK = "zephserver.django.mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def open_session(key: str) -> Any:
 def mark_of(key: str | None, user: Any) -> str:
     """What names a session to others without being one. For a signed cookie, which has no name, it names the user."""
     if user is not None and (not key or is_signed_cookie()):
-        seal = salted_hmac("zephserver.django.mark", f"{user._meta.label}:{user.pk}").hexdigest()
+        seal = salted_hmac(_MARK, f"{user._meta.label}:{user.pk}", algorithm="sha256").hexdigest()
         return f"user:{seal[:32]}"
     return hashlib.sha256((key or "").encode()).hexdigest()[:32]
 

@@ -51,4 +51,4 @@ def find_by_token(text: str) -> Any | None:
 
 def _seal(hash: str) -> str:
     """What a token says of the password: neither it nor the hash that a session has."""
-    return str(salted_hmac(SALT, hash).hexdigest()[:32])
+    return str(salted_hmac(SALT, hash, algorithm="sha256").hexdigest()[:32])

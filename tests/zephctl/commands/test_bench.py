@@ -143,9 +143,9 @@ def test_connect_opens_everybody_once(zephctl: Zephctl, free_site: Site) -> None
 
 
 def test_connect_keeps_a_rate(zephctl: Zephctl, free_site: Site) -> None:
-    found = measured(zephctl("bench", "connect", "--clients", "100", "--rate", "50", "--seconds", "0.4", "-o", "json"))
+    found = measured(zephctl("bench", "connect", "--clients", "100", "--rate", "10", "--seconds", "2", "-o", "json"))
 
-    assert 0 < found["connected"] <= 25  # as many as the machine can, and not more than was asked for
+    assert 0 < found["connected"] <= 25  # not 100; as many as the machine can, and not more than was asked for
 
 
 def test_a_task_that_speaks_to_nobody_is_told(zephctl: Zephctl, free_site: Site) -> None:

@@ -344,7 +344,7 @@ def test_a_peer_that_vanishes_is_noticed(site: Site) -> None:
 
 
 def test_a_silent_peer_is_pinged_and_lives_as_long_as_it_answers(make_site: MakeSite) -> None:
-    site = make_site(PING_INTERVAL=0.03, PING_TIMEOUT=5)
+    site = make_site(PING_INTERVAL=0.03, PING_TIMEOUT=30, WRITE_TIMEOUT=30)
     wire = known(site)
 
     for _ in range(4):
@@ -355,7 +355,7 @@ def test_a_silent_peer_is_pinged_and_lives_as_long_as_it_answers(make_site: Make
 
 
 def test_a_peer_that_does_not_answer_a_ping_is_cut_off(make_site: MakeSite) -> None:
-    site = make_site(PING_INTERVAL=0.03, PING_TIMEOUT=0.05)
+    site = make_site(PING_INTERVAL=0.03, PING_TIMEOUT=1)
     wire = known(site)
 
     assert wire.close_code() == 1006  # the ping itself may be lost to the reset

@@ -7,7 +7,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from zephserver.core.cluster.broker import frames
@@ -16,6 +16,7 @@ from zephserver.core.cluster.engine import CALL
 from zephserver.core.errors import ClusterError, CommandFailed, NoAnswer
 
 CLOSE = 2.0  # seconds to hang up
+CANCEL = 0.1  # seconds until a cancel is repeated
 
 
 class BrokerGuest:
@@ -72,13 +73,7 @@ class BrokerGuest:
         self._number, self._answers = next(self._numbers), asyncio.Queue()
         unready = {""}
         try:
-            async with asyncio.timeout(timeout):
-                if not self._is_open:
-                    await self._transport.close()  # of a connection that was lost
-                    await self._transport.open(self._me, self._heard, self._failed, is_guest=True)
-                    self._is_open = True
-                while (why := await self._ask_one(await self._find(unready), command, args)) is None:
-                    unready.add(self._server)
+            why = await _within(timeout, self._ask_some(command, args, unready))
         except TimeoutError:
             await self._hang_up()  # the broker may have stopped, or something been cut off in the middle
             if len(unready) > 1:
@@ -89,6 +84,16 @@ class BrokerGuest:
             raise ClusterError(f"the cluster cannot be reached: {error}") from None
         if why:
             raise CommandFailed("refused", why)
+
+    async def _ask_some(self, command: str, args: bytes, unready: set[str]) -> str:
+        """What the first one says that is ready; the others are noted."""
+        if not self._is_open:
+            await self._transport.close()  # of a connection that was lost
+            await self._transport.open(self._me, self._heard, self._failed, is_guest=True)
+            self._is_open = True
+        while (why := await self._ask_one(await self._find(unready), command, args)) is None:
+            unready.add(self._server)
+        return why
 
     async def _find(self, unready: set[str]) -> str:
         """A server that is there, and is none of these."""
@@ -136,3 +141,19 @@ class BrokerGuest:
     async def _hang_up(self) -> None:
         self._is_open = False
         await self._transport.close()
+
+
+async def _within(seconds: float, asking: Coroutine[Any, Any, str]) -> str:
+    """What it comes to. Raises TimeoutError when it takes longer, and then it has ended.
+
+    It is cancelled until it ends: asyncio.wait_for() of Python 3.11, which the clients of NATS and Redis use, may
+    swallow a cancel, and asyncio.timeout() gives no second one.
+    """
+    task = asyncio.ensure_future(asking)
+    await asyncio.wait([task], timeout=seconds)
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL)
+    if task.cancelled():
+        raise TimeoutError
+    return task.result()

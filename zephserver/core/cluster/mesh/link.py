@@ -54,12 +54,12 @@ class Outbound:
 
     def say(self, event: str, payload: bytes, now: float) -> None:
         """Keep an event until the other server has it."""
-        self._last += 1
         size = len(event) + len(payload) + OVERHEAD
+        while len(self) and (len(self) >= self._most or self.size + size > self._max_bytes):
+            self._forget(dropped=True)  # before: other threads look at the size
+        self._last += 1
         self._waiting.append(Item(self._last, event, payload, now, size))
         self.size += size
-        while len(self) > self._most or (self.size > self._max_bytes and len(self) > 1):
-            self._forget(dropped=True)
 
     def resume(self, heard: int, since: float | None = None, *, is_first: bool = False) -> None:
         """The other server has heard everything up to number *heard*: go on behind it.

@@ -87,7 +87,7 @@ class RedisTransport:
         """Hang up at once: what Redis has not read by now is said again later."""
         for pipe in self._pipes:
             pipe.abort()  # a server that has stopped takes nothing, and the library would wait for it
-        while self._tasks:  # asyncio.wait_for() of Python 3.11 may swallow a cancellation
+        while self._tasks:  # asyncio.wait_for() of Python 3.11, which the library uses, may swallow a cancellation
             for task in self._tasks:
                 task.cancel()
             _, pending = await asyncio.wait(self._tasks, timeout=0.1)
@@ -153,7 +153,8 @@ class RedisTransport:
         self._confirmed.clear()
         await self._connections[-1].send_command(command, *channels)
         try:
-            await asyncio.wait_for(self._confirmed.wait(), ANSWER)
+            async with asyncio.timeout(ANSWER):  # wait_for() of Python 3.11 may swallow a cancellation
+                await self._confirmed.wait()
         except TimeoutError:
             raise exceptions.TimeoutError from None
 
