@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zephserver import messages
 from zephserver.cluster.notes import user_key
-from zephserver.core.errors import BadMessage, RequestError
+from zephserver.core.errors import BadMessage, RequestError, TaskFailed
 from zephserver.engines.interface import Connection, FrameCache
 from zephserver.session_manager import UserLike
 
@@ -98,7 +98,7 @@ class Client:
             self.send(messages.error(None, error))
             return
         if not self._inbox and self._is_free():
-            self._service.dispatch(self, message)
+            self._dispatch(message)
             return
         self._inbox.append(message)
         if self.stage is Stage.NEW:
@@ -180,10 +180,7 @@ class Client:
             return
         self._is_going_on = True
         while self._inbox and self._is_free():
-            try:
-                self._service.dispatch(self, self._inbox.popleft())
-            except Exception:  # the next message must not suffer for it
-                _log.exception("a message could not be served")
+            self._dispatch(self._inbox.popleft())
         self._is_going_on = False
         if not self._inbox and self._pauses & INBOX_FULL:
             self._resume(INBOX_FULL)
@@ -221,6 +218,13 @@ class Client:
 
     def _is_free(self) -> bool:
         return self.user is not None and not self._is_held and len(self.jobs) < self._service.tasks_per_client
+
+    def _dispatch(self, message: messages.Message) -> None:
+        try:
+            self._service.dispatch(self, message)
+        except Exception:  # the next message must not suffer for it
+            _log.exception("a message could not be served")
+            self.refuse(message, TaskFailed("the message could not be served"))
 
     def _take_token(self) -> None:
         """The token bucket of MESSAGE_RATE: when it is empty, reading pauses until there is a token again."""

@@ -9,13 +9,14 @@ import inspect
 import logging
 import time
 import traceback
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zephserver import messages
 from zephserver.access import waits_when_made
 from zephserver.core import runtime
-from zephserver.core.errors import RequestError, ServiceNotLoaded, TaskFailed
+from zephserver.core.errors import BadMessage, RequestError, ServiceNotLoaded, TaskFailed
 from zephserver.core.service import load_class
 from zephserver.events import TaskRaised
 from zephserver.task import Request
@@ -136,13 +137,22 @@ class Job:
                 self._instance = self.task.cls(self.request)
                 if self._is_interrupted:  # while it was made: nobody could tell it then
                     self._call_interrupt()
-                self._instance.main()
+                self._finish(self._instance.main())
             self._acknowledge()
         except BaseException as error:  # SystemExit of a task is a failure of that task only
             self._failed(error)
         finally:
             self._let_go()
             self.service.portal.call_soon(self._router.ended, self)
+
+    def _finish(self, outcome: Any) -> None:
+        """What main() gave back: an async one behind a plain decorator gives a coroutine, and has done nothing yet."""
+        if inspect.iscoroutine(outcome):
+            error = asyncio.run_coroutine_threadsafe(_caught(outcome), self.service.loop).result()
+            if error is not None:
+                raise error
+        elif inspect.isgenerator(outcome) or inspect.isasyncgen(outcome):
+            raise TypeError("main() is a generator, which nobody runs; reply() each answer, and yield nothing")
 
     def run_instantly(self) -> None:
         """A coroutine that never awaits, from its birth to its death, in a context of its own. Loop only."""
@@ -216,7 +226,7 @@ class Job:
             self.reply(None)
 
     def _failed(self, error: BaseException) -> None:
-        if not isinstance(error, RequestError):
+        if not isinstance(error, RequestError) or isinstance(error, BadMessage):  # that was a message of the task's own
             self._router.server.bus.publish(
                 TaskRaised(task=self.name, cid=self.client.cid, error=_told(error), traceback=traceback.format_exc())
             )
@@ -227,6 +237,17 @@ class Job:
         self._answered = True
         self.service.portal.call(self.client.send, payload)
         return self.client.is_ready
+
+
+async def _caught(coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
+    """What it raises: SystemExit would end the loop."""
+    try:
+        await coroutine
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return error
+    return None
 
 
 def _never_awaits(main: Any) -> bool:

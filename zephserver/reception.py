@@ -101,16 +101,16 @@ class Reception:
             return
         settings = self._service.server.settings
         limit = settings.max_connections_per_user
-        if limit is not None and user.id is not None and self._rooms.connection_count(user.id) >= limit:
-            self._refuse(client, f"user {user.username} has {limit} connections already", TOO_MANY)
-            return
-        about = {"id": user.id, "username": user.username}
         try:
+            about = {"id": user.id, "username": user.username}
             hash(user.id)
             messages.encode(about)
-        except (TypeError, BadMessage) as error:  # an id that is none: not for a dict, or not for JSON
+        except (AttributeError, TypeError, BadMessage) as error:  # no user, or an id that is not for a dict or JSON
             _log.error("the session manager returned a user whose id or name cannot be used: %s", error)
             self._refuse(client, f"its user cannot be used: {error}", 1011)
+            return
+        if limit is not None and user.id is not None and self._rooms.connection_count(user.id) >= limit:
+            self._refuse(client, f"user {user.username} has {limit} connections already", TOO_MANY)
             return
         client.user = user
         cid = self._rooms.enter(client)

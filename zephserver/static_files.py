@@ -33,7 +33,7 @@ class StaticFiles:
                 etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
                 # no-cache: the browser keeps the file and asks each time whether it is still the same.
                 common = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-                if headers.get("if-none-match") == etag:
+                if _matches(headers.get("if-none-match", ""), etag):
                     return HttpResponse(304, b"", common)
                 return HttpResponse(200, file.read(), common | {"Content-Type": _type(path)})
         except OSError:
@@ -50,7 +50,16 @@ class StaticFiles:
         return path if inside and os.path.isfile(path) else None
 
 
+def _matches(known: str, etag: str) -> bool:
+    """Whether If-None-Match has it, by weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes it weak."""
+    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in known.split(","))
+
+
 def _type(path: str) -> str:
-    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    kind, coding = mimetypes.guess_type(path)
+    if path.endswith(".ts"):  # TypeScript, which has no type of its own: systems know others with that name
+        kind = "text/plain"
+    if kind is None or coding is not None:  # what is packed is served as it is
+        kind = "application/octet-stream"
     is_text = kind.startswith("text/") or kind in ("application/javascript", "application/json", "image/svg+xml")
     return f"{kind}; charset=utf-8" if is_text else kind

@@ -116,6 +116,8 @@ def run_task(
         outcome = task(request).main()
         if inspect.iscoroutine(outcome):
             asyncio.run(outcome)
+    except BadMessage:
+        raise
     except RequestError as error:
         run.error = error
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import logging
 import random
 import resource
 import threading
@@ -18,11 +19,12 @@ from zephserver.announcer import send_all
 from zephserver.client import Client
 from zephserver.core import metrics
 from zephserver.core.command_table import command
-from zephserver.core.errors import BadRequest, Overloaded, StartFailed, UnknownClient
+from zephserver.core.errors import BadMessage, BadRequest, Overloaded, StartFailed, UnknownClient
 from zephserver.core.service import Service
 from zephserver.core.settings_page import Settings
 from zephserver.engines.factory import make_engine
 from zephserver.engines.interface import Address, Connection, Engine, Handshake, HttpResponse
+from zephserver.event_loop import loop_factory, tell_log
 from zephserver.events import ClientClosed, ClientRefused, Listening
 from zephserver.origins import is_allowed
 from zephserver.pages import Pages
@@ -38,6 +40,8 @@ RETRY_AFTER = 0.5  # seconds before the first clients of a server that stops com
 KNOWN_DESCRIPTORS = 64  # kept free of connections, for files, databases and the control socket
 SOON = 3.0  # seconds after which a server that was started just before is known to the others
 MOST_CONNECTIONS = 10_000
+
+_log = logging.getLogger("zephserver.websocket")
 
 
 class WebsocketClient(Service):
@@ -89,7 +93,7 @@ class WebsocketClient(Service):
     def main(self) -> None:
         """Run the event loop until disable()."""
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(self._serve())
         finally:
             self._stopping.clear()  # for the next life
@@ -101,8 +105,8 @@ class WebsocketClient(Service):
             self.portal.call_soon(self._stop.set)
 
     def reload(self) -> None:
-        """Read the TLS certificate anew (SIGHUP). Any thread."""
-        self.portal.call(self._engine.reload)
+        """Read the TLS certificate anew (SIGHUP); one that cannot be used leaves the old one in use. Any thread."""
+        self.portal.call(self._reload)
 
     def stats(self) -> dict[str, Any]:
         """Port, number of connections, and whether they are sent away. Any thread."""
@@ -258,6 +262,8 @@ class WebsocketClient(Service):
             self.reception.serve(client, message)
         elif message.room is not None:
             self.reception.join(client, message)
+        else:
+            client.refuse(message, BadMessage("a message has a task, a msgtype or a room"))
 
     def departed(self, client: Client, code: int, reason: str) -> None:
         """The connection of a client is gone."""
@@ -280,13 +286,21 @@ class WebsocketClient(Service):
 
     # -- within -----------------------------------------------------------------------------------------------------
 
+    def _reload(self) -> None:
+        try:
+            self._engine.reload()
+        except OSError as error:
+            pair = f"{self.server.settings.tls_certificate} and {self.server.settings.tls_key}"
+            why = getattr(error, "reason", None) or error.strerror or error
+            _log.error("the TLS certificate was not renewed, the old one stays in use: %s: %s", pair, why)
+
     async def _serve(self) -> None:
         settings = self.server.settings
         self.loop = asyncio.get_running_loop()
         self._engine = make_engine(settings, self)
         self.portal = Portal(self.loop, self._engine.batch)
         self._stop = asyncio.Event()
-        self.loop.set_exception_handler(_tell_log)
+        self.loop.set_exception_handler(tell_log)
         if self._stopping.is_set():
             return
         sessions: SessionManager = self.server.get_service(settings.my_session_handler)
@@ -294,7 +308,7 @@ class WebsocketClient(Service):
         self._router = self.server.get_service(ROUTER)
         self.rate, self.burst = settings.message_rate if settings.message_rate is not None else (None, 0.0)
         self.tasks_per_client = settings.tasks_per_client
-        self._most = settings.max_connections or min(MOST_CONNECTIONS, _file_limit() - KNOWN_DESCRIPTORS)
+        self._most = _most_connections(settings)
         self._pages = Pages(self.server, lambda: not self._is_drained)
         self._router.open(self, sessions)
         self._rooms.open(settings, self.loop, self.portal, self.server.cluster)
@@ -345,28 +359,16 @@ class WebsocketClient(Service):
                 client.close(1012, json.dumps({"retry_after": round(RETRY_AFTER + random.uniform(0.0, spread), 1)}))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where the extra of that name is installed, asyncio's own loop elsewhere."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-def _tell_log(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio can hand to nobody goes to the log, but for the faults of peers.
-
-    A peer whose message was refused may have sent a frame behind it that picows refuses by itself; its close frame then
-    comes after our last word, which asyncio reports as a fault of ours.
-    """
-    if not (isinstance(context.get("exception"), RuntimeError) and "write_eof" in str(context["exception"])):
-        loop.default_exception_handler(context)
-
-
-def _file_limit() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+def _most_connections(settings: Settings) -> int:
+    """MAX_CONNECTIONS, or as many as there are file descriptors for."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    possible = files - KNOWN_DESCRIPTORS
+    wanted = settings.max_connections
+    if wanted is not None and wanted > possible:
+        _log.warning(
+            "MAX_CONNECTIONS is %d; the file limit of %d allows %d: raise it, as by ulimit -n", wanted, files, possible
+        )
+    return min(wanted or MOST_CONNECTIONS, possible)
 
 
 def _why_not_listening(settings: Settings, error: OSError) -> str:

@@ -283,6 +283,7 @@ test('close() says good-bye with its code, and connect() is a new beginning', as
   up();
   assert.deepEqual([client.state, net.sockets.length], ['connected', 2]);
   assert.throws(() => client.close(1001), RangeError);
+  assert.throws(() => client.close(4100, 'ü'.repeat(62)), RangeError); // 124 bytes: the browser would throw in the middle
   assert.equal(client.state, 'connected');
 });
 

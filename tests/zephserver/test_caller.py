@@ -97,7 +97,7 @@ def test_what_the_task_says_to_others_reaches_them(make_site: MakeSite) -> None:
     [
         (lambda self: self.fail("out-of-stock", "none left"), "out-of-stock"),
         (lambda self: 1 // 0, "task-failed"),
-        (lambda self: self.reply(object()), "bad-message"),
+        (lambda self: self.reply(object()), "task-failed"),
     ],
     ids=["fails", "raises", "no json"],
 )

@@ -100,6 +100,8 @@ def test_joining_again_is_answered_and_no_news(site: Site) -> None:
         ({"msgtype": "user_list", "room": "nowhere"}, "access-denied"),
         ({"msgtype": "welcome"}, "bad-message"),
         ({"msgtype": ""}, "bad-message"),
+        ({}, "bad-message"),
+        ({"task": None, "data": 1}, "bad-message"),
         ({"msgtype": "x" * 10_000}, "bad-message"),
     ],
     ids=lambda value: str(value)[:40],
@@ -349,8 +351,15 @@ class Unusual:
         self.id = id
 
 
-@pytest.mark.parametrize("id", [["a", "list"], object()], ids=["unhashable", "not for JSON"])
-def test_a_user_that_is_none_is_a_mistake_of_the_session_manager(make_site: MakeSite, id: Any) -> None:
+@pytest.mark.parametrize(
+    "user",
+    [Unusual(["a", "list"]), Unusual(object()), {"id": 1, "username": "odd"}, True],
+    ids=["unhashable", "not for JSON", "dict", "bool"],
+)
+@pytest.mark.parametrize("settings", [{}, {"MAX_CONNECTIONS_PER_USER": 5}], ids=["", "with a limit"])
+def test_a_user_that_is_none_is_a_mistake_of_the_session_manager(
+    make_site: MakeSite, user: Any, settings: dict[str, Any]
+) -> None:
     class Sessions:
         disabled = threading.Event()
 
@@ -361,9 +370,9 @@ def test_a_user_that_is_none_is_a_mistake_of_the_session_manager(make_site: Make
             self.disabled.set()
 
         def get_user_session(self, instance: Any, message: Any) -> Any:
-            return Unusual(id)
+            return user
 
-    site = make_site(session_manager=Sessions, IDENTIFY_TIMEOUT=1.0)
+    site = make_site(session_manager=Sessions, **settings)
     odd = site.connect()
 
     odd.send(session_id="odd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import queue
 import sys
 import threading
@@ -107,10 +108,50 @@ def test_a_task_that_answered_before_it_failed_does_not_answer_twice(make_site: 
 
 
 @pytest.mark.parametrize("data", [object, {None: 1}, "\ud800"], ids=["object", "key", "surrogate"])
-def test_an_answer_that_json_cannot_carry_is_told(make_site: MakeSite, data: Any) -> None:
-    answer = make_site(task("Odd", lambda self: self.reply(data))).join("ann").ask("Odd")
+def test_an_answer_that_json_cannot_carry_is_the_fault_of_the_task(make_site: MakeSite, data: Any) -> None:
+    site = make_site(task("Odd", lambda self: self.reply(data)))
 
-    assert answer["error"]["code"] == "bad-message"
+    assert site.join("ann").ask("Odd")["error"]["code"] == "task-failed"
+    assert "cannot be written as JSON" in site.wait(TaskRaised).error
+
+
+def plainly(function: Any) -> Any:
+    """A decorator that knows nothing of async functions."""
+
+    @functools.wraps(function)
+    def call_it(self: Any) -> Any:
+        return function(self)
+
+    return call_it
+
+
+def test_an_async_main_behind_a_plain_decorator_is_run(make_site: MakeSite) -> None:
+    async def main(self: Any) -> None:
+        await asyncio.sleep(0)
+        self.reply("ran")
+
+    assert make_site(task("Timed", plainly(main))).join("ann").ask("Timed")["data"] == "ran"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_what_it_raises_is_its_failure_alone(make_site: MakeSite, error: type[BaseException]) -> None:
+    async def main(self: Any) -> None:
+        raise error("no")
+
+    site = make_site(task("Timed", plainly(main)), Echo)
+
+    assert site.join("ann").ask("Timed")["error"]["code"] == "task-failed"
+    assert site.join("bob").ask("Echo", 1)["data"] == 1
+
+
+def test_a_main_that_turns_out_to_be_a_generator_is_told_from_one_that_ran(make_site: MakeSite) -> None:
+    def main(self: Any) -> Any:
+        yield self.reply("never")
+
+    site = make_site(task("Yields", plainly(main)))
+
+    assert site.join("ann").ask("Yields")["error"]["code"] == "task-failed"
+    assert "main() is a generator" in site.wait(TaskRaised).error
 
 
 def test_a_task_that_hangs_hurts_nobody_else(make_site: MakeSite, gate: threading.Event) -> None:

@@ -216,3 +216,26 @@ def test_an_empty_file_is_served_empty(files: StaticFiles, folder: Path) -> None
     (folder / "nothing.txt").touch()
 
     assert (files.get("/nothing.txt", {}).status, files.get("/nothing.txt", {}).body) == (200, b"")
+
+
+@pytest.mark.parametrize("known", ["{}", "W/{}", '"other", {}', '"other",W/{}', "*"])
+def test_who_has_it_already_is_told_so(files: StaticFiles, known: str) -> None:
+    etag = files.get("/", {}).headers["ETag"]
+
+    assert files.get("/", {"if-none-match": known.format(etag)}).status == 304
+    assert files.get("/", {"if-none-match": '"other"'}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("types.d.ts", "text/plain; charset=utf-8"),
+        ("page.js.gz", "application/octet-stream"),
+        ("logo.svgz", "application/octet-stream"),
+        ("unknown.zeph", "application/octet-stream"),
+    ],
+)
+def test_a_type_is_that_of_the_bytes(folder: Path, files: StaticFiles, name: str, kind: str) -> None:
+    (folder / name).write_bytes(b"1")
+
+    assert files.get(f"/{name}", {}).headers["Content-Type"] == kind

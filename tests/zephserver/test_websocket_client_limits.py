@@ -290,3 +290,14 @@ def test_a_client_that_is_slowed_down_is_not_taken_for_dead(make_site: MakeSite)
 
     assert ann.ask("TaskPing")["data"] == "pong"
     assert ann.ask("TaskPing")["data"] == "pong"  # this one is read a second later
+
+
+def test_more_connections_than_descriptors_are_not_promised(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda what: (66, 66))
+
+    site = make_site(MAX_CONNECTIONS=1_000)
+
+    assert site.service._most == 2
+    assert "MAX_CONNECTIONS is 1000; the file limit of 66 allows 2" in caplog.text

@@ -169,8 +169,8 @@ class Settings:
     message_rate: tuple[float, float] | None = setting(
         (100.0, 200.0), kinds.optional(kinds.a_rate), "(messages a second, burst) of one client; then reading pauses"
     )
-    send_queue_bytes: int = setting(1_048_576, kinds.a_count, "bytes queued for one client before it is cut off")
-    write_timeout: float = setting(10.0, kinds.seconds, "seconds a client may leave its queue unread")
+    send_queue_bytes: int = setting(1_048_576, kinds.a_count, "bytes that may wait for one client, when more comes")
+    write_timeout: float = setting(10.0, kinds.seconds, "seconds a client may take to read its queue")
     ping_interval: float = setting(20.0, kinds.seconds, "seconds of silence before a ping")
     ping_timeout: float = setting(20.0, kinds.seconds, "seconds for the pong")
     task_threads: int = setting(256, kinds.a_count, "tasks that run at once")

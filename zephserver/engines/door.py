@@ -38,6 +38,7 @@ class Door(asyncio.Protocol):
         "_is_answered",
         "_is_crowded",
         "_settings",
+        "_too_late",
         "_transport",
         "_upgrade",
     )
@@ -57,6 +58,7 @@ class Door(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._address = ""
+        self._too_late = asyncio.get_running_loop().time() + settings.handshake_timeout  # that of TLS counts
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody knocks."""
@@ -69,7 +71,7 @@ class Door(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
-        self._deadline = asyncio.get_running_loop().call_later(self._settings.handshake_timeout, self._too_slow)
+        self._deadline = asyncio.get_running_loop().call_at(self._too_late, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
         """A part of the request, or all of it and more."""

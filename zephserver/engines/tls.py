@@ -19,6 +19,11 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
-    """Read certificate and key, for the handshakes that come. Raises OSError when they are missing or do not fit."""
+    """Read certificate and key, for the handshakes that come.
+
+    Raises OSError when they are missing or do not fit; then those of before stay.
+    """
     if settings.tls_certificate is not None:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        # First into a context that nobody uses: OpenSSL takes a certificate before it refuses the key that is not its.
+        for tried in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            tried.load_cert_chain(settings.tls_certificate, settings.tls_key)

@@ -1167,6 +1167,7 @@ class Client {
   /** End for good, until connect() is called. What waits is thrown away, and open requests fail with `closed`. */
   close(code = 1000, reason = '') {
     if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new RangeError('a close code is 1000, or 3000 to 4999');
+    if (new TextEncoder().encode(reason).length > 123) throw new RangeError('a reason has at most 123 bytes');
     this.#emptyQueue();
     this.#link.close(code, reason);
   }
@@ -1362,7 +1363,7 @@ class Client {
 }
 
 function checked(what, name) {
-  if (typeof name !== 'string' || !name) throw new TypeError(`a ${what} has a name, a text; got ${typeof name}`);
+  if (typeof name !== 'string' || !name) throw new TypeError(`a ${what} has a name, a text; got ${name === '' ? "''" : typeof name}`);
   return name;
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import ssl
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.sync.client import unix_connect
 
+from tests.zephserver.tasks import task
 from zephserver.core.errors import SettingsError, StartFailed
 from zephserver.engines.interface import Handshake
+from zephserver.engines.picows.engine import RESERVE
 from zephserver.events import ClientClosed, Listening
 from zephserver.task import Task
 from zephserver.testing import wait_until
@@ -413,6 +416,16 @@ def test_what_is_said_in_one_turn_comes_in_order_and_before_the_close(site: Site
     assert wire.wait_frame(CLOSE)[2:] == b"that was all"
 
 
+def test_one_message_may_be_longer_than_what_may_wait(make_site: MakeSite) -> None:
+    site = make_site(task("Long", lambda self: self.reply("x" * 20_000_000)), SEND_QUEUE_BYTES=1_000_000)
+
+    wire = known(site)
+
+    wire.say(task="Long")
+
+    assert len(wire.wait_frame(TEXT)) > 20_000_000
+
+
 def test_a_client_is_cut_off_within_one_turn_too(make_site: MakeSite) -> None:
     site = make_site(SEND_QUEUE_BYTES=1_000_000)
     known(site, receive_buffer=4_096)
@@ -438,7 +451,7 @@ def test_a_client_that_leaves_its_queue_unread_for_too_long_is_cut_off(make_site
         reader.send(task="Flood", data=400_000)
         reader.hear(task="Flooded")
 
-    assert site.wait(ClientClosed).reason == "slow: nothing read for 0.5 s"
+    assert site.wait(ClientClosed).reason == "slow: its queue was not read in 0.5 s"
     wait_until(lambda: people(reader) == ["reader"], "the slow one has left")
 
 
@@ -677,6 +690,21 @@ def test_the_tls_handshake_is_bounded_in_time_too(make_site: MakeSite, certifica
 
 
 @only_picows
+def test_tls_handshakes_under_way_take_no_more_descriptors_than_connections_may(
+    make_site: MakeSite, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda what: (RESERVE + 10, RESERVE + 10))
+    site = make_site(TLS_CERTIFICATE=certificate / "cert.pem", TLS_KEY=certificate / "key.pem", HANDSHAKE_TIMEOUT=60)
+    silent = [site.wire() for _ in range(10)]
+
+    assert site.wire().is_gone()
+
+    silent.pop().close()
+    site.tls = trusting(certificate)
+    wait_until(lambda: _can_connect(site), "there is room for one")
+
+
+@only_picows
 def test_a_certificate_that_does_not_fit_its_key_starts_nothing(
     make_site: MakeSite, certificate: Path, tmp_path: Path
 ) -> None:
@@ -702,10 +730,39 @@ def test_a_certificate_that_was_renewed_is_read_without_a_restart(make_site: Mak
     assert answer(before) == "pong"
 
 
+@only_picows
+def test_a_renewed_certificate_that_does_not_fit_its_key_leaves_the_old_one_in_use(
+    make_site: MakeSite, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_certificate(tmp_path)
+    site = make_site(tls=trusting(tmp_path), TLS_CERTIFICATE="cert.pem", TLS_KEY="key.pem")
+    (tmp_path / "other").mkdir()
+    make_certificate(tmp_path / "other")
+    (tmp_path / "other" / "cert.pem").replace(tmp_path / "cert.pem")
+
+    site.service.reload()
+
+    wait_until(lambda: "the old one stays in use" in caplog.text, "it is told")
+    assert _can_connect(site)
+    assert "Traceback" not in caplog.text
+
+
+@only_picows
+def test_who_connects_to_the_tls_port_and_goes_is_no_error(
+    make_site: MakeSite, certificate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = make_site(TLS_CERTIFICATE=certificate / "cert.pem", TLS_KEY=certificate / "key.pem")
+    with caplog.at_level(logging.DEBUG, "zephserver.engine"):
+        site.wire().close()
+        wait_until(lambda: "a TLS handshake failed" in caplog.text, "it is noticed")
+
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 def _can_connect(site: Site) -> bool:
     try:
         return bool(known(site))
-    except ssl.SSLError:
+    except (ssl.SSLError, ConnectionResetError):
         return False
 
 

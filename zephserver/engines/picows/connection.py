@@ -87,13 +87,13 @@ class PicowsConnection(picows.WSListener):
         transport = self._transport.underlying_transport
         if frames is None or transport.is_closing() or self._transport.is_close_frame_sent:
             return  # the peer may have gone a moment ago, or picows has found a fault of it
+        if self._blocked_since is not None and self._is_full():
+            return
         self._said = self._engine.now
         if len(frames) == 1:
             transport.write(frames[0])
         else:
             transport.writelines(frames)
-        if self._blocked_since is not None:
-            self._look_at_queue()
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and give the peer a few seconds for its own."""
@@ -128,7 +128,7 @@ class PicowsConnection(picows.WSListener):
             self._said = now
             self._receiver.idle()
         if self._blocked_since is not None and now - self._blocked_since > settings.write_timeout:
-            self._cut_off(f"nothing read for {settings.write_timeout:g} s")
+            self._cut_off(f"its queue was not read in {settings.write_timeout:g} s")
         elif self._paused:
             self._heard, self._ping_sent = now, None  # it cannot answer a ping that is not read
         elif self._ping_sent is not None:
@@ -252,10 +252,13 @@ class PicowsConnection(picows.WSListener):
         elif outcome is not None:
             self._fail(outcome)
 
-    def _look_at_queue(self) -> None:
-        queued = self._transport.underlying_transport.get_write_buffer_size()
-        if queued > self._engine.settings.send_queue_bytes:
-            self._cut_off(f"more than {self._engine.settings.send_queue_bytes} bytes unread")
+    def _is_full(self) -> bool:
+        """Whether too much was unread before this, and so the peer is cut off. One message may be as long as it is."""
+        limit = self._engine.settings.send_queue_bytes
+        is_full = self._transport.underlying_transport.get_write_buffer_size() > limit
+        if is_full:
+            self._cut_off(f"more than {limit} bytes unread")
+        return is_full
 
     def _on_close_frame(self, payload: bytes) -> None:
         """RFC 6455, 5.5.1: answer with a close frame, unless ours was first; then the server hangs up."""

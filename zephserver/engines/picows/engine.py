@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import resource
@@ -80,7 +79,6 @@ class PicowsEngine:
     async def _make_server(self) -> asyncio.Server:
         settings = self.settings
         loop = asyncio.get_running_loop()
-        make_door = functools.partial(Door, self.gateway, self._open, settings, self._doors, self._is_crowded)
         tls_time = settings.handshake_timeout if self._tls is not None else None
         if settings.host_zeph.startswith("unix:"):
             path = str(settings.folder / settings.host_zeph.removeprefix("unix:"))
@@ -88,11 +86,11 @@ class PicowsEngine:
             listener = bind("HOST_ZEPH", path, SOCKET_MODE)
             self._socket_path = path
             return await aiofastnet.create_unix_server(
-                loop, make_door, sock=listener, ssl=self._tls, ssl_handshake_timeout=tls_time
+                loop, self._make_door, sock=listener, ssl=self._tls, ssl_handshake_timeout=tls_time
             )
         return await aiofastnet.create_server(
             loop,
-            make_door,
+            self._make_door,
             settings.host_zeph,
             settings.port_zeph,
             reuse_address=True,
@@ -170,6 +168,13 @@ class PicowsEngine:
             buffer[:size] = view[:size]
             view = view[size:]
             protocol.buffer_updated(size)
+
+    def _make_door(self) -> Door:
+        """For one who was accepted. With TLS the handshake comes first, and its door counts only when it is done."""
+        # aiofastnet has no public name for those who have a descriptor of this server.
+        if self._tls is not None and len(getattr(self._server, "_clients", ())) >= self._most_descriptors:
+            raise ConnectionAbortedError("too few descriptors are left")  # which closes the socket
+        return Door(self.gateway, self._open, self.settings, self._doors, self._is_crowded)
 
     def _is_crowded(self) -> bool:
         """Whether so few descriptors are left that a file, a database or the control socket might not get one."""

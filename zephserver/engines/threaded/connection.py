@@ -118,7 +118,7 @@ class ThreadedConnection:
             if self._receiver is not None:
                 self._receiver.idle()
         if blocked_since is not None and now - blocked_since > settings.write_timeout:
-            self._cut_off(f"nothing read for {settings.write_timeout:g} s")
+            self._cut_off(f"its queue was not read in {settings.write_timeout:g} s")
         elif self.is_paused:
             self._heard, self._ping_sent = now, None  # it cannot answer a ping that is not read
         elif self._ping_sent is not None:
@@ -258,10 +258,11 @@ class ThreadedConnection:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        """Send bytes of a WebSocket, whose queue is limited."""
-        self._writer.write(data, self._engine.now)
+        """Send bytes of a WebSocket, unless too much was unread before. One message may be as long as it is."""
         if self._writer.blocked_since is not None and self._writer.queued > self.settings.send_queue_bytes:
             self._cut_off(f"more than {self.settings.send_queue_bytes} bytes unread")
+        else:
+            self._writer.write(data, self._engine.now)
 
     def _hang_up(self) -> None:
         """Nothing is left to say: hear no more, and end our side when everything is sent; the peer ends its own.
