@@ -11,7 +11,8 @@ import click
 from zephctl.client import ControlClient
 from zephctl.exits import ExitStatus
 from zephctl.output import MODES, Output, closed_pipe
-from zephserver.core.errors import CommandFailed, ServiceNotLoaded, UnknownCommand
+from zephctl.unheard import unheard
+from zephserver.core.errors import CommandFailed, ControlUnreachable, ServiceNotLoaded, UnknownCommand, ZephError
 from zephserver.core.settings_file import find_settings_file, interface_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ class App:
         from zephserver.core.settings import load_settings
 
         return load_settings(self.settings_file)
+
+    def explained(self, error: ZephError) -> ZephError:
+        """The error, or what is really wrong when a server runs and cannot be reached."""
+        if not isinstance(error, ControlUnreachable):
+            return error
+        return unheard(self.interface, self._settings, self._folder) or error
 
     def close(self) -> None:
         """Close the connection to the server, if there is one."""

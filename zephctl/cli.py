@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitStatus.FAILED
     except ZephError as error:
         if app.current:
-            app.current[0].output.error(error.code, str(error))
+            app.current[0].output.error(error.code, str(app.current[0].explained(error)))
         else:
             print(f"zephctl: {error}", file=sys.stderr)
         return status_of(error.code)

@@ -7,6 +7,7 @@ import socket
 import sys
 
 from zephctl.exits import ExitStatus, status_of
+from zephctl.unheard import unheard
 from zephserver.core.control_socket import PATIENCE, connect, control_error
 from zephserver.core.errors import ControlUnreachable, SettingsError, ZephError
 from zephserver.core.settings_file import find_settings_file, interface_of
@@ -259,7 +260,7 @@ def _stop(options: dict[str, str], words: list[str]) -> int:
     options = options | more
     path = words[0] if words else _interface(options)
     line = ""
-    for line in talk(path, ["stop"]):
+    for line in _hear(options, path, ["stop"]):
         print(line, flush=True)
     if line != "stopped":
         raise ZephError("the server ended without stopping cleanly; see its log")
@@ -269,13 +270,21 @@ def _stop(options: dict[str, str], words: list[str]) -> int:
 def _command(options: dict[str, str], words: list[str]) -> int:
     if not words:
         raise _Usage("expected a command, as in: zephserver-command status")
-    for line in talk(_interface(options), words):
+    for line in _hear(options, _interface(options), words):
         if line.startswith("error: "):
             _, code, message = line.split(": ", 2)
             print(f"zephserver-command: {message}", file=sys.stderr)
             return status_of(code)
         print(line, flush=True)
     return ExitStatus.DONE
+
+
+def _hear(options: dict[str, str], path: str, words: list[str]) -> Iterator[str]:
+    """As talk(); when nobody listens although a server runs, the error says so."""
+    try:
+        yield from talk(path, words)
+    except ControlUnreachable as error:
+        raise unheard(path, options.get("settings"), options.get("folder")) or error from None
 
 
 def _interface(options: dict[str, str]) -> str:

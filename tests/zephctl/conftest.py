@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -156,6 +157,17 @@ def serve(folder: Path, write_settings: Callable[..., Path]) -> Iterator[Callabl
             return stack.enter_context(Server(make_settings(values, folder=folder), clock=clock))
 
         yield start
+
+
+@pytest.fixture
+def unheard(serve: Callable[..., Server], folder: Path) -> str:
+    """A server runs and somebody removed its control socket; what the commands say about it."""
+    serve()  # its clock stands still, so its keeper does not put the socket back
+    (folder / "interface.sock").unlink()
+    return (
+        f"pid {os.getpid()} holds {folder}/server.lock, but nobody listens on {folder}/interface.sock; "
+        f"wait until it has put its socket back (2 s), or end it with: kill {os.getpid()}"
+    )
 
 
 @pytest.fixture

@@ -195,6 +195,16 @@ def test_no_server_is_one_line_with_the_socket_and_the_next_step(
     )
 
 
+@pytest.mark.parametrize(("program", "word"), [("zephserver-stop", "interface.sock"), ("zephserver-command", "ping")])
+def test_a_server_whose_socket_is_gone_is_named_with_what_ends_it(
+    run: Run, unheard: str, program: str, word: str
+) -> None:
+    answer = run(program, word)
+
+    shown = unheard if program == "zephserver-command" else unheard.replace(f"{Path.cwd()}/interface", "interface")
+    assert answer == Answer(5, "", f"{program}: {shown}\n")
+
+
 def test_command_prints_the_answer(run: Run, serve: Callable[..., Server]) -> None:
     serve(SERVICE_LIST=["workers/Puppet"])
 

@@ -42,6 +42,7 @@ def _findings(app: App) -> Iterator[Finding]:
     from zephctl.doctor import folder, machine, server, web
     from zephctl.doctor.finding import bad, ok, warn
     from zephserver.core.checks import check
+    from zephserver.core.lock import lock_state
 
     try:
         settings = app.load_settings()
@@ -59,6 +60,7 @@ def _findings(app: App) -> Iterator[Finding]:
     yield from answer
     if status is not None:
         yield from server.look(app, settings, status)
-    yield from folder.look(settings, is_running=status is not None)
-    yield from web.look(settings, status)
+    is_running = status is not None or lock_state(settings.lock_file).is_held
+    yield from folder.look(settings, is_running=is_running)
+    yield from web.look(settings, status, is_running=is_running)
     yield from machine.look(settings)

@@ -20,7 +20,7 @@ TROUBLES = ("dead", "back-off", "failed", "stuck", "starting", "stopping", "cons
 @click.command()
 @common_options
 def cli(app: App) -> int:
-    """Show whether the server runs and how it is. Exit status 3 when it does not run.
+    """Show whether the server runs and how it is. Exit status 3 when it does not run, 4 when that is unknown.
 
     \b
       zephctl status
@@ -29,7 +29,11 @@ def cli(app: App) -> int:
     """
     try:
         status = app.call("status")
-    except ControlUnreachable:
+    except ControlUnreachable as error:
+        unheard = app.explained(error)
+        if unheard is not error:
+            app.output.error("status-unknown", f"status unknown: {unheard}")
+            return ExitStatus.UNKNOWN
         stale = is_socket(app.interface)
         status = {"running": False, "ready": False, "stale": stale, "interface": app.interface}
         if app.output.is_json:

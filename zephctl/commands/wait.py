@@ -39,8 +39,8 @@ def cli(app: App, state: str) -> int:
             if state == "drained" and not app.call("status").get("connections"):
                 return ExitStatus.DONE
             app.call("ping")
-        except ControlUnreachable:
-            if state != "ready":
+        except ControlUnreachable as error:
+            if state != "ready" and app.explained(error) is error:
                 return ExitStatus.DONE
         app.client.close()
         time.sleep(min(PAUSE, max(0.0, left)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zephctl.doctor.finding import Finding, amount, bad, ok, warn
+from zephserver.core.lock import lock_state
 
 if TYPE_CHECKING:
     from zephserver.core.settings_page import Settings
@@ -95,10 +96,7 @@ def _socket(path: Path, *, is_running: bool) -> Iterator[Finding]:
 
 def _left_lock(path: Path) -> Iterator[Finding]:
     """The pid that a server left which did not end by itself."""
-    try:
-        pid = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
-    except OSError:
-        return
+    pid = lock_state(path).pid
     if pid:
         yield warn(
             "stale", f"{path} names pid {pid}, whose server did not stop", "its log may say why: zephctl tail-log"

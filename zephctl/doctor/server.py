@@ -20,7 +20,10 @@ def ask(app: App) -> tuple[dict[str, Any] | None, list[Finding]]:
         return app.client.call("status", timeout=min(app.timeout or 5.0, 5.0)), []
     except ControlDenied as error:
         return None, [bad("server", str(error), "run as its owner")]
-    except ControlUnreachable:
+    except ControlUnreachable as error:
+        unheard = app.explained(error)
+        if unheard is not error:
+            return None, [bad("server", *str(unheard).split("; "))]
         return None, [ok("server", "does not run")]
     except ZephError as error:
         return None, [bad("server", str(error), "see its stacks: kill -USR1 PID, then zephctl tail-log")]

@@ -27,10 +27,11 @@ GUESSED = ("secret", "password", "changeme", "change-me", "example", "default", 
 SOON = 21 * 86_400.0  # seconds before the end of a certificate; renewal usually tries from 30 days on
 
 
-def look(settings: Settings, status: dict[str, Any] | None) -> Iterator[Finding]:
-    """All that can be said without a visitor; *status* is the answer of a server that runs."""
+def look(settings: Settings, status: dict[str, Any] | None, *, is_running: bool) -> Iterator[Finding]:
+    """All that can be said without a visitor; *status* is the answer of a server that runs, if it answers."""
     if WEBSOCKET in settings.service_list:
-        yield _port(settings, status)
+        if status is not None or not is_running:
+            yield _port(settings, status)
         yield from _tls(settings)
         yield from _open_to_all(settings)
         yield from _proxies(settings)

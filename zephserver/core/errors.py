@@ -21,6 +21,7 @@
     │  ├─ UnknownCommand        unknown-command: no such row in the command table
     │  ├─ ServerBusy            busy: too many control clients at once
     │  ├─ ControlUnreachable    unreachable: nobody listens on that socket
+    │  │  └─ ServerUnheard      unreachable: and yet a server holds the lock
     │  ├─ ControlDenied         permission-denied: the socket is not for this user
     │  ├─ NoAnswer              timed-out: it listens but did not answer in time
     │  └─ CommandFailed         the server's own code and sentence, carried over
@@ -229,6 +230,16 @@ class ControlUnreachable(ControlError):
     """Nobody listens on the control socket."""
 
     code = "unreachable"
+
+
+class ServerUnheard(ControlUnreachable):
+    """Nobody listens on the control socket, and yet a server holds the lock: somebody removed the socket."""
+
+    def __init__(self, path: str, lock: str, pid: int | None) -> None:
+        self.path, self.lock, self.pid = path, lock, pid
+        who, end = (f"pid {pid}", f"with: kill {pid}") if pid else ("a server", "by its pid")
+        super().__init__(f"{who} holds {lock}, but nobody listens on {path}; wait until it has put its socket back "
+                         f"(2 s), or end it {end}")  # fmt: skip
 
 
 class ControlDenied(ControlError):

@@ -1,4 +1,4 @@
-"""Opening the files that the server writes, without being led to somebody else's."""
+"""Opening the files that the server writes, to write or to read them, without being led to somebody else's."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def open_own(setting: str, path: str, flags: int, mode: int) -> int:
     os.close(descriptor)
     why = f"belongs to uid {found.st_uid}" if stat.S_ISREG(found.st_mode) else "is not a plain file"
     raise FileRefused(setting, path, why)
+
+
+def open_plain(path: str) -> int:
+    """Open *path* for reading and return its descriptor, close-on-exec.
+
+    Raises OSError, with words of our own for a symbolic link, a FIFO, a folder or a device; none of them is opened.
+    """
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode):
+        what = "it is a symbolic link" if stat.S_ISLNK(found.st_mode) else "it is not a plain file"
+        raise OSError(errno.EINVAL, what, path)
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be changed this instant
 
 
 _own: set[int] = set()

@@ -5,9 +5,35 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from typing import NamedTuple
 
 from zephserver.core.errors import AlreadyRunning
-from zephserver.core.files import close_own, is_same_file, keep_from_children, no_fork, open_own
+from zephserver.core.files import close_own, is_same_file, keep_from_children, no_fork, open_own, open_plain
+
+PATIENCE = 0.5  # seconds for a holder to write its pid, and for whoever looks at a lock to let go
+
+
+class LockState(NamedTuple):
+    """Whether a server holds a lock, and the pid inside: the holder's, or the one that a dead server left."""
+
+    is_held: bool
+    pid: int | None
+
+
+def lock_state(path: str | os.PathLike[str]) -> LockState:
+    """Look at a lock and change nothing. What is not there, or no plain file, is held by nobody and has no pid.
+
+    For an instant the lock is shared, which acquire() waits out.
+    """
+    try:
+        descriptor = open_plain(os.fspath(path))
+    except OSError:
+        return LockState(False, None)
+    try:
+        is_held = not _flock(descriptor, fcntl.LOCK_SH)
+        return LockState(is_held, _read_pid(descriptor, PATIENCE if is_held else 0.0))
+    finally:
+        os.close(descriptor)
 
 
 class Lock:
@@ -31,12 +57,10 @@ class Lock:
     def _acquire(self) -> int | None:
         while True:
             descriptor = open_own("LOCK_FILE", self.path, os.O_RDWR, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                pid = _read_pid(descriptor, patience=0.5)
+            if not _take(descriptor):
+                pid = _read_pid(descriptor, PATIENCE)
                 os.close(descriptor)
-                raise AlreadyRunning(self.path, pid) from None
+                raise AlreadyRunning(self.path, pid)
             if is_same_file(descriptor, self.path):
                 break
             os.close(descriptor)  # deleted or replaced between open and flock: try the new one
@@ -66,6 +90,26 @@ class Lock:
         os.pwrite(descriptor, f"{os.getpid()}\n{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n".encode(), 0)
         self._descriptors.append(descriptor)
         keep_from_children(descriptor)  # closing its copy does not unlock ours
+
+
+def _take(descriptor: int) -> bool:
+    """Take the lock, unless a server has it. While it can be shared, somebody only looks at it."""
+    end = time.monotonic() + PATIENCE
+    while not _flock(descriptor, fcntl.LOCK_EX):
+        if not _flock(descriptor, fcntl.LOCK_SH) or time.monotonic() > end:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(0.001)
+    return True
+
+
+def _flock(descriptor: int, how: int) -> bool:
+    """Whether the lock could be had at once."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _read_pid(descriptor: int, patience: float = 0.0) -> int | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NAMES = ("zephsettings.py", "zephserversettings.py")  # the documents use both
 VARIABLE = "ZEPHSETTINGS"
 INTERFACE = "./interface.sock"  # default of CONFIGURATION_NETWORK_INTERFACE(_SERVER)
+LOCK = "./server.lock"  # default of LOCK_FILE
 TIME_LIMIT = 10.0  # seconds that a settings file may take to run
 
 
@@ -104,12 +105,22 @@ def interface_of(path: str) -> str:
     names, _ = run_settings_file(path)
     server = names.get("CONFIGURATION_NETWORK_INTERFACE_SERVER", INTERFACE)
     interface = names.get("CONFIGURATION_NETWORK_INTERFACE", server)
-    if isinstance(interface, os.PathLike):
-        interface = os.fspath(interface)
-    if not isinstance(interface, str) or not interface:
-        raise SettingsError([f"{path}: CONFIGURATION_NETWORK_INTERFACE: expected the path of a UNIX socket, "
-                             f"got {interface!r}"])  # fmt: skip
-    return os.path.normpath(os.path.join(os.path.dirname(path), interface))
+    return _absolute(path, "CONFIGURATION_NETWORK_INTERFACE", interface, "a UNIX socket")
+
+
+def lock_of(path: str) -> str:
+    """The absolute path of the lock file, in the same way."""
+    names, _ = run_settings_file(path)
+    return _absolute(path, "LOCK_FILE", names.get("LOCK_FILE", LOCK), "a file")
+
+
+def _absolute(path: str, setting: str, value: object, what: str) -> str:
+    """A path of the settings file *path*, from whose folder relative ones are taken."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value:
+        raise SettingsError([f"{path}: {setting}: expected the path of {what}, got {value!r}"])
+    return os.path.normpath(os.path.join(os.path.dirname(path), value))
 
 
 class _TimeLimit:

@@ -117,6 +117,27 @@ def test_what_a_dead_server_left_is_said_and_needs_nothing(findings: Findings, f
     assert "names pid 4711" in found["stale"][1][1]
 
 
+def test_a_server_whose_socket_is_gone_is_bad_and_not_said_to_have_ended(
+    findings: Findings, unheard: str, folder: Path
+) -> None:
+    found = findings()
+
+    assert found["server"] == [("bad", *unheard.split("; "))]
+    assert "stale" not in found
+
+
+def test_a_lock_that_is_a_link_or_a_fifo_is_not_read(findings: Findings, folder: Path) -> None:
+    (folder / "other").write_text("4711\n")
+    (folder / "server.lock").symlink_to(folder / "other")
+    found = findings(SERVICE_LIST=[])
+    assert (levels(found["lock"]), "stale" in found) == (["bad"], False)
+
+    (folder / "server.lock").unlink()
+    os.mkfifo(folder / "server.lock")
+    found = findings()
+    assert (levels(found["lock"]), "stale" in found) == (["bad"], False)
+
+
 @pytest.mark.parametrize(
     ("name", "what"), [("server.lock", "lock"), ("logging.log", "log"), ("interface.sock", "socket")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -196,6 +197,21 @@ def test_a_plain_file_at_the_socket_is_no_dead_server(
 
     assert answer.status == 3
     assert "recovers by itself" not in answer.stderr
+
+
+def test_a_server_whose_socket_is_gone_is_exit_4(zephctl: Zephctl, unheard: str) -> None:
+    assert zephctl("status") == Answer(4, "", f"zephctl: status unknown: {unheard}\n")
+
+
+def test_a_server_whose_socket_is_gone_is_an_error_in_json(zephctl: Zephctl, unheard: str) -> None:
+    answer = zephctl("status", "-o", "json")
+
+    assert (answer.status, answer.stdout) == (4, "")
+    assert json.loads(answer.stderr)["error"] == {"code": "status-unknown", "message": f"status unknown: {unheard}"}
+
+
+def test_the_lock_of_this_folder_says_nothing_about_another_socket(zephctl: Zephctl, unheard: str) -> None:
+    assert zephctl("status", "--interface", "elsewhere.sock").status == 3
 
 
 def test_a_silent_server_is_a_time_out(zephctl: Zephctl, folder: Path) -> None:

@@ -62,3 +62,7 @@ def test_a_server_that_did_not_stop_cleanly_is_a_failure_even_when_quiet(zephctl
     assert answer == Answer(
         1, "", "zephctl: the server ended without stopping cleanly; its log says why: zephctl tail-log\n"
     )
+
+
+def test_a_server_whose_socket_is_gone_is_named_with_what_ends_it(zephctl: Zephctl, unheard: str) -> None:
+    assert zephctl("stop") == Answer(5, "", f"zephctl: {unheard}\n")

@@ -82,6 +82,15 @@ def test_waiting_ends_with_the_time_out(zephctl: Zephctl, serve: Serve, folder: 
     assert answer == Answer(8, "", f"zephctl: the server on {path} is not {state} after 0.1 s\n")
 
 
+@pytest.mark.parametrize("state", ["stopped", "drained"])
+def test_a_server_whose_socket_is_gone_has_not_stopped(
+    zephctl: Zephctl, unheard: str, folder: Path, state: str
+) -> None:
+    answer = zephctl("wait", "--for", state, "--timeout", "0.1")
+
+    assert answer == Answer(8, "", f"zephctl: the server on {folder}/interface.sock is not {state} after 0.1 s\n")
+
+
 def test_a_service_that_does_not_become_ready_is_named(zephctl: Zephctl, serve: Serve) -> None:
     server = serve()
     server.services.create_service(SHY)

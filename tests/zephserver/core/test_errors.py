@@ -69,6 +69,12 @@ def test_a_code_is_for_machines() -> None:
          {"name": "x", "wanted": "y"}),
         (errors.UnknownCommand("x", ["y", "z"]), "unknown command 'x'; did you mean y or z?", {"name": "x"}),
         (errors.UnknownCommand("x"), "unknown command 'x'; 'help' lists the commands", {"name": "x"}),
+        (errors.ServerUnheard("/s", "/l", 7),
+         "pid 7 holds /l, but nobody listens on /s; wait until it has put its socket back (2 s), or end it with: "
+         "kill 7", {"path": "/s", "lock": "/l", "pid": 7}),
+        (errors.ServerUnheard("/s", "/l", None),
+         "a server holds /l, but nobody listens on /s; wait until it has put its socket back (2 s), or end it by its "
+         "pid", {"pid": None}),
         (errors.CommandFailed("busy", "later"), "later", {"code": "busy"}),
         (errors.UnknownTask("x" * 100), f"no task named {'x' * 80!r}", {"name": "x" * 100}),
         (errors.TaskFailed("no"), "no", {"code": "task-failed"}),

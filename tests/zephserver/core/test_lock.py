@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zephserver.core.errors import AlreadyRunning, FileRefused
-from zephserver.core.lock import Lock
+from zephserver.core.lock import Lock, LockState, lock_state
 
 HOLD = (
     "import sys; from zephserver.core.lock import Lock; Lock(sys.argv[1]).acquire(); print('held', flush=True); input()"
@@ -247,3 +248,46 @@ def test_the_lock_is_not_inherited_by_a_program_that_is_started(tmp_path: Path) 
         again = Lock(tmp_path / "lock")
         again.acquire()
         again.release()
+
+
+# -- looking at it --------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_seen_to_be_held_and_by_whom(tmp_path: Path) -> None:
+    with held_by_another_process(tmp_path / "lock") as pid:
+        assert lock_state(tmp_path / "lock") == (True, pid)
+
+    assert lock_state(tmp_path / "lock") == (False, pid)  # it was killed
+
+
+def test_a_lock_that_was_released_or_never_taken_is_held_by_nobody(tmp_path: Path) -> None:
+    assert lock_state(tmp_path / "lock") == (False, None)
+    lock = Lock(tmp_path / "lock")
+    lock.acquire()
+    lock.release()
+
+    assert lock_state(tmp_path / "lock") == (False, None)
+
+
+def test_what_no_server_would_lock_is_not_even_opened(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("4711\n")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    os.mkfifo(tmp_path / "fifo")
+
+    for name in ("link", "fifo", "."):
+        assert lock_state(tmp_path / name) == LockState(is_held=False, pid=None)
+
+
+def test_a_starter_is_not_kept_off_by_somebody_who_only_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zephserver.core import lock as module
+
+    (tmp_path / "lock").touch(mode=0o600)
+    looker = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: fcntl.flock(looker, fcntl.LOCK_UN))
+    lock = Lock(tmp_path / "lock")
+
+    assert lock.acquire() is None
+
+    lock.release()
+    os.close(looker)

@@ -13,7 +13,7 @@ import pytest
 
 from zephserver.core import settings_file
 from zephserver.core.errors import SettingsError
-from zephserver.core.settings_file import find_settings_file, interface_of, refuse_untrusted, run_settings_file
+from zephserver.core.settings_file import find_settings_file, interface_of, lock_of, refuse_untrusted, run_settings_file
 
 Write = Callable[..., Path]
 
@@ -188,3 +188,15 @@ def test_an_interface_that_is_no_path_is_refused(write_settings: Write, value: s
 
 def test_the_time_limit_is_ten_seconds() -> None:
     assert settings_file.TIME_LIMIT == 10.0
+
+
+def test_the_lock_is_found_in_the_same_way(write_settings: Write) -> None:
+    path = write_settings("PORT_ZEPH = 'wrong'\n")
+    assert lock_of(str(path)) == str(path.parent / "server.lock")
+
+    path = write_settings("LOCK_FILE = 'run/a.lock'\n")
+    assert lock_of(str(path)) == str(path.parent / "run/a.lock")
+
+    path = write_settings("LOCK_FILE = 7\n")
+    with pytest.raises(SettingsError, match="LOCK_FILE: expected the path of a file, got 7"):
+        lock_of(str(path))
