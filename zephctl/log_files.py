@@ -12,6 +12,8 @@ from itertools import chain, takewhile
 from types import TracebackType
 from typing import IO, Any
 
+from zephserver.core.files import open_plain
+
 BLOCK = 65_536  # bytes read at once
 ATTEMPTS = 50  # to open the files between two rotations
 SLACK = 1.0  # seconds by which lines of several threads may stand in another order than their times
@@ -25,7 +27,7 @@ _LOST = re.compile(r"(\d+) lines of this log are lost: ")
 class LogFiles:
     """The log at *path* and its older files, as they stood at one moment: rotation does not disturb a reader.
 
-    Raises OSError when the log itself cannot be opened.
+    Raises OSError when the log itself cannot be opened, or one of them is no plain file.
     """
 
     def __init__(self, path: str) -> None:
@@ -39,11 +41,11 @@ class LogFiles:
                 break
 
     def _open(self, path: str) -> Iterator[IO[bytes]]:
-        yield self._stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
+        yield self._stack.enter_context(open(open_plain(path), "rb"))  # noqa: SIM115 - the stack closes it
         number = 1
         while True:
             try:
-                yield self._stack.enter_context(open(f"{path}.{number}", "rb"))  # noqa: SIM115
+                yield self._stack.enter_context(open(open_plain(f"{path}.{number}"), "rb"))  # noqa: SIM115
             except FileNotFoundError:
                 return
             number += 1
