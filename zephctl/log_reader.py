@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice, takewhile
 from typing import Any
@@ -29,6 +29,23 @@ class LogReader:
         self._app, self._wanted = app, wanted
         self._seen: deque[Row] = deque(maxlen=KNOWN)
         self._opened: Iterator[Row] | None = None
+
+    def check(self) -> None:
+        """Raise CommandFailed unless the server knows the service whose lines are wanted, or ControlUnreachable."""
+        if self._wanted.service:
+            self._ask(lines=0, service=self._wanted.service)
+
+    def begin(self, count: int | None, *, follow: bool = False) -> Iterable[Row]:
+        """The last *count* lines or all of them, of what came after the cursor if there is one. Notes do not count."""
+        if not self.cursor:
+            return self.past(count, follow=follow)
+        if count is None:
+            return self.news(follow=False)
+        notes: list[Row] = []
+        last: deque[Row] = deque(maxlen=count)
+        for row in self.news(follow=False):
+            (notes if "note" in row else last).append(row)
+        return [*notes, *last]
 
     def past(self, count: int | None, *, follow: bool = False) -> list[Row]:
         """The last *count* lines that are wanted, or all of them. Raises ControlUnreachable.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from typing import Any
@@ -18,10 +19,12 @@ PAUSE = 0.25  # seconds between two attempts to reach a server that went away
 
 
 @click.command()
-@click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Lines to begin with: 10, all with --since.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(0), metavar="N", help="Lines to begin with: 10, all with --since and --after."
+)
 @click.option("-f", "--follow", is_flag=True, help="Show new lines as they come, over restarts too.")
 @click.option("--level", type=Level(), default="DEBUG", metavar="LEVEL", help="Leave out lines that are less severe.")
-@click.option("--service", default="", metavar="NAME", help="Only lines of this service.")
+@click.option("--service", default="", metavar="NAME", help="Only lines of this service, or logger.")
 @click.option("--since", type=Moment(), metavar="TIME", help="Only lines since 10m, 2h, 2026-11-22T15:00.")
 @click.option("--grep", type=Pattern(), metavar="PATTERN", help="Only lines with this regular expression.")
 @click.option("--after", "cursor", default="", metavar="CURSOR", help="Resume after the cursor of a JSON line.")
@@ -45,32 +48,26 @@ def cli(
     from zephctl.log_reader import LogReader, from_files
 
     wanted = LineFilter(level, service, grep, since)
-    count = lines if lines is not None else (None if since is not None else 10)
+    count = lines if lines is not None or cursor or since is not None else 10
     reader = LogReader(app, wanted, cursor)
     try:
-        if not cursor:
-            for line in reader.past(count, follow=follow):
-                _show(app, line)
-    except ControlUnreachable:
-        if follow:
+        reader.check()
+        for line in reader.begin(count, follow=follow):
+            _show(app, line)
+    except ControlUnreachable as error:
+        if follow or cursor:
             raise
         path, found = from_files(app, wanted, count)
-        app.output.say(f"no server runs; these are the last lines of {path}")
+        why = app.explained(error)
+        app.output.say(f"{'no server runs' if why is error else why}; these are the last lines of {path}")
         for line in found:
             _show(app, line)
-        return ExitStatus.DONE
-    is_first = bool(cursor)
-    while follow or is_first:
-        try:
-            for line in reader.news(follow=follow):
+    while follow:
+        with contextlib.suppress(ControlUnreachable):
+            for line in reader.news(follow=True):
                 _show(app, line)
-        except ControlUnreachable:
-            if is_first:
-                raise
-        is_first = False
         app.client.close()
-        if follow:
-            time.sleep(PAUSE)  # the server went away; it may come back
+        time.sleep(PAUSE)  # the server went away; it may come back
     return ExitStatus.DONE
 
 

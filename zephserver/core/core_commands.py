@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zephserver.core import metrics, threads
 from zephserver.core.command_table import command
-from zephserver.core.errors import BadRequest, NoAnswer, ZephError
+from zephserver.core.errors import BadRequest, NoAnswer, UnknownService, ZephError
 from zephserver.core.events import ClusterSaid, Event
 from zephserver.core.logs import Line
 from zephserver.core.settings_kinds import LEVELS, a_level
@@ -177,7 +177,7 @@ def tail_log(
     """The last lines of the log; with FOLLOW what comes too. CURSOR resumes where an earlier answer ended."""
     journal, boot = server.log.journal, server.log.boot
     lowest = LEVELS.index(_level(level))
-    service = full_name(server, service) if service in _short_names(server) else service
+    service = _owner(server, service)
 
     def shown(line: Line) -> bool:
         return LEVELS.index(line.level) >= lowest and service in ("", line.service)
@@ -208,6 +208,18 @@ def tail_log(
             return
         if not news:
             yield None
+
+
+def _owner(server: Server, name: str) -> str:
+    """The service in full, or the logger, whose lines are wanted. Raises UnknownService."""
+    if name in _short_names(server):
+        return full_name(server, name)
+    is_logger = "." in name and "/" not in name  # it may log for the first time in a moment
+    if name in ("", *server.service_names) or is_logger:
+        return name
+    if any(line.service == name for line in server.log.journal.after(0)[0]):
+        return name
+    raise UnknownService(name, server.service_names)
 
 
 def _row(line: Line, boot: str) -> dict[str, Any]:

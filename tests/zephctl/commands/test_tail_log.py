@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -134,6 +135,20 @@ def test_as_many_lines_of_a_service_are_shown_as_asked_for(zephctl: Zephctl, ser
 # -- since when, and which words -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("more", [[], ["-f"], ["--since", "1h"], ["--grep", "x"]])
+def test_a_service_that_nobody_has_is_exit_4(zephctl: Zephctl, server: Server, more: list[str]) -> None:
+    answer = zephctl("tail-log", "--service", "Pupet", *more)
+
+    assert answer == Answer(4, "", f"zephctl: no service named 'Pupet'; SERVICE_LIST has: {PUPPET}\n")
+
+
+def test_a_logger_is_as_good_as_a_service(zephctl: Zephctl, server: Server) -> None:
+    server.log.write("INFO", "by a library", service="django")
+
+    assert texts(zephctl("tail-log", "--service", "django").stdout) == ["INFO     [django] by a library"]
+    assert zephctl("tail-log", "--service", "django.request") == Answer(0, "", "")  # it has not logged yet
+
+
 def test_lines_with_an_expression_can_be_picked(zephctl: Zephctl, server: Server) -> None:
     assert texts(zephctl("tail-log", "--grep", "line 1?[12]$").stdout) == [
         f"INFO     line {number}" for number in (1, 2, 11, 12)
@@ -240,6 +255,36 @@ def test_nothing_new_is_nothing(zephctl: Zephctl, server: Server) -> None:
     cursor = zephctl("tail-log", "-n", "1", "-o", "json").json["cursor"]
 
     assert zephctl("tail-log", "--after", cursor) == Answer(0, "", "")
+
+
+def test_of_what_came_after_the_cursor_only_the_last_lines_are_shown(zephctl: Zephctl, server: Server) -> None:
+    cursor = zephctl("tail-log", "-n", "1", "-o", "json").json["cursor"]
+    for number in range(5):
+        server.log.write("INFO", f"news {number}")
+
+    assert texts(zephctl("tail-log", "--after", cursor, "-n", "2").stdout) == ["INFO     news 3", "INFO     news 4"]
+    assert zephctl("tail-log", "--after", cursor, "-n", "0") == Answer(0, "", "")
+
+
+def test_following_after_a_cursor_begins_with_the_last_lines(zephctl: Zephctl, server: Server) -> None:
+    terminal = Terminal()
+    terminal.when("line 12", lambda: server.log.write("INFO", "fresh"))
+    terminal.when("fresh", interrupt)
+
+    answer = zephctl("tail-log", "-f", "--after", f"{server.log.boot}:1", "-n", "1", "--color", "never",
+                     terminal=terminal)  # fmt: skip
+
+    assert answer.status == 130
+    assert texts(answer.stdout) == ["INFO     line 12", "INFO     fresh"]
+
+
+def test_a_cursor_of_an_earlier_run_and_a_number_get_the_last_lines_and_a_word(
+    zephctl: Zephctl, server: Server
+) -> None:
+    answer = zephctl("tail-log", "--after", "00000000:3", "-n", "2")
+
+    assert texts(answer.stdout) == ["INFO     line 11", "INFO     line 12"]
+    assert answer.stderr == "the server was started anew since; its log so far follows\n"
 
 
 def test_a_cursor_of_an_earlier_run_gets_the_whole_log_and_a_word(zephctl: Zephctl, server: Server) -> None:
@@ -404,6 +449,22 @@ def test_without_a_server_and_a_file_it_is_a_failure_even_when_quiet(zephctl: Ze
     answer = zephctl("tail-log", "-q")
 
     assert answer == Answer(1, "", f"zephctl: {log} cannot be read: No such file or directory\n")
+
+
+def test_a_log_that_is_a_fifo_or_a_link_is_not_read(zephctl: Zephctl, log: Path) -> None:
+    log.rename(log.with_name("else"))
+    log.symlink_to("else")
+    assert zephctl("tail-log") == Answer(1, "", f"zephctl: {log} cannot be read: it is a symbolic link\n")
+
+    log.unlink()
+    os.mkfifo(log)
+    assert zephctl("tail-log") == Answer(1, "", f"zephctl: {log} cannot be read: it is not a plain file\n")
+
+
+def test_a_server_whose_socket_is_gone_is_not_said_to_be_down(zephctl: Zephctl, unheard: str, folder: Path) -> None:
+    answer = zephctl("tail-log", "-n", "1")
+
+    assert (answer.status, answer.stderr) == (0, f"{unheard}; these are the last lines of {folder}/logging.log\n")
 
 
 def test_without_a_server_there_is_nothing_to_follow(zephctl: Zephctl, log: Path) -> None:
