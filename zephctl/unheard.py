@@ -10,8 +10,6 @@ from zephserver.core.settings_file import find_settings_file, interface_of, lock
 
 def unheard(interface: str, settings: str | None, folder: str | None) -> ServerUnheard | None:
     """What is wrong when the lock of these settings is held while nobody listens on *interface*, which is theirs."""
-    from zephserver.core.lock import lock_state
-
     try:
         file = find_settings_file(settings, folder)
         if os.path.abspath(interface) != interface_of(file):
@@ -19,5 +17,7 @@ def unheard(interface: str, settings: str | None, folder: str | None) -> ServerU
         lock = lock_of(file)
     except SettingsError:  # a socket that was named needs no settings
         return None
+    from zephserver.core.lock import lock_state
+
     is_held, pid = lock_state(lock)
     return ServerUnheard(interface, lock, pid) if is_held else None

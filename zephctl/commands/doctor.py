@@ -60,7 +60,8 @@ def _findings(app: App) -> Iterator[Finding]:
     yield from answer
     if status is not None:
         yield from server.look(app, settings, status)
-    is_running = status is not None or lock_state(settings.lock_file).is_held
+    is_held, _ = lock_state(settings.lock_file)
+    is_running = status is not None or is_held
     yield from folder.look(settings, is_running=is_running)
     yield from web.look(settings, status, is_running=is_running)
     yield from machine.look(settings)

@@ -96,7 +96,7 @@ def _socket(path: Path, *, is_running: bool) -> Iterator[Finding]:
 
 def _left_lock(path: Path) -> Iterator[Finding]:
     """The pid that a server left which did not end by itself."""
-    pid = lock_state(path).pid
+    _, pid = lock_state(path)
     if pid:
         yield warn(
             "stale", f"{path} names pid {pid}, whose server did not stop", "its log may say why: zephctl tail-log"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
-from contextlib import AbstractContextManager
+from _thread import RLock  # of threading, whose import would be long for zephserver-stop
 
 from zephserver.core.errors import FileRefused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 def open_own(setting: str, path: str, flags: int, mode: int) -> int:
@@ -47,7 +50,7 @@ def open_plain(path: str) -> int:
 
 
 _own: set[int] = set()
-_forks = threading.RLock()  # held while a process forks
+_forks = RLock()  # held while a process forks
 
 
 def no_fork() -> AbstractContextManager[object]:

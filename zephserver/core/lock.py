@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from typing import NamedTuple
 
 from zephserver.core.errors import AlreadyRunning
 from zephserver.core.files import close_own, is_same_file, keep_from_children, no_fork, open_own, open_plain
@@ -13,25 +12,19 @@ from zephserver.core.files import close_own, is_same_file, keep_from_children, n
 PATIENCE = 0.5  # seconds for a holder to write its pid, and for whoever looks at a lock to let go
 
 
-class LockState(NamedTuple):
-    """Whether a server holds a lock, and the pid inside: the holder's, or the one that a dead server left."""
+def lock_state(path: str | os.PathLike[str]) -> tuple[bool, int | None]:
+    """Whether a server holds a lock, and the pid inside: the holder's, or the one that a dead server left.
 
-    is_held: bool
-    pid: int | None
-
-
-def lock_state(path: str | os.PathLike[str]) -> LockState:
-    """Look at a lock and change nothing. What is not there, or no plain file, is held by nobody and has no pid.
-
-    For an instant the lock is shared, which acquire() waits out.
+    What is not there, or no plain file, is held by nobody and has no pid. Looking shares the lock for an instant, which
+    acquire() waits out.
     """
     try:
         descriptor = open_plain(os.fspath(path))
     except OSError:
-        return LockState(False, None)
+        return False, None
     try:
         is_held = not _flock(descriptor, fcntl.LOCK_SH)
-        return LockState(is_held, _read_pid(descriptor, PATIENCE if is_held else 0.0))
+        return is_held, _read_pid(descriptor, PATIENCE if is_held else 0.0)
     finally:
         os.close(descriptor)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zephserver.core.errors import AlreadyRunning, FileRefused
-from zephserver.core.lock import Lock, LockState, lock_state
+from zephserver.core.lock import Lock, lock_state
 
 HOLD = (
     "import sys; from zephserver.core.lock import Lock; Lock(sys.argv[1]).acquire(); print('held', flush=True); input()"
@@ -275,7 +275,7 @@ def test_what_no_server_would_lock_is_not_even_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
 
     for name in ("link", "fifo", "."):
-        assert lock_state(tmp_path / name) == LockState(is_held=False, pid=None)
+        assert lock_state(tmp_path / name) == (False, None)
 
 
 def test_a_starter_is_not_kept_off_by_somebody_who_only_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
