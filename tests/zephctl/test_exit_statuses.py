@@ -45,6 +45,7 @@ WITHOUT_SERVER = {
     "tasks list": 5,
     "tasks running": 5,
     "tasks call echo": 5,
+    "tasks reload": 5,
     "clients list": 5,
     "clients show ann": 5,
     "clients kick ann": 5,

@@ -1,12 +1,14 @@
-"""zephctl tasks: list, running, call."""
+"""zephctl tasks: list, running, call, reload."""
 
 from __future__ import annotations
 
+import copy
 import sys
 
 import click
 
 from zephctl.app import TIMEOUT, App, common_options
+from zephctl.commands import reload
 from zephctl.exits import ExitStatus
 from zephctl.output import worker_column
 from zephserver.core.errors import TaskFailed, TaskTimeout
@@ -20,7 +22,13 @@ def cli() -> None:
       zephctl tasks list
       zephctl tasks call echo '{"x": 1}'
       zephctl tasks running
+      zephctl tasks reload
     """
+
+
+_reload = copy.copy(reload.cli)  # the same as `zephctl reload`
+_reload.help = (_reload.help or "").replace("zephctl reload", "zephctl tasks reload")
+cli.add_command(_reload)
 
 
 @cli.command("list")

@@ -47,6 +47,14 @@ def test_changed_code_is_loaded_and_named(zephctl: Zephctl, reload_site: Site, f
     assert answer_of(reload_site) == 2
 
 
+def test_it_is_a_command_of_the_tasks_too(zephctl: Zephctl, reload_site: Site, folder: Path) -> None:
+    (folder / "words.py").write_text(TASK.replace("{}", "2"))
+
+    assert without_time(zephctl("tasks", "reload", "--dry-run").stderr) == "would reload words in N ms"
+    assert without_time(zephctl("tasks", "reload").stderr) == "reloaded words in N ms"
+    assert answer_of(reload_site) == 2
+
+
 def test_a_dry_run_only_says_what_it_would_do(zephctl: Zephctl, reload_site: Site, folder: Path) -> None:
     (folder / "words.py").write_text(TASK.replace("{}", "2"))
 
