@@ -9,17 +9,19 @@ import sys
 from zephctl.exits import ExitStatus, status_of
 from zephctl.unheard import unheard
 from zephserver.core.control_socket import PATIENCE, connect, control_error
-from zephserver.core.errors import ControlUnreachable, SettingsError, ZephError
+from zephserver.core.errors import ControlUnreachable, NoAnswer, SettingsError, ZephError
 from zephserver.core.settings_file import find_settings_file, interface_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import IO
 
     from zephserver.core.server import Server
     from zephserver.core.settings_page import Settings
 
 RELOADER = "zephserver.reloader/Reloader"  # what makes a server one in development mode
+GRACE = 5.0  # seconds for a server that is stopped while it starts
 
 STOP_HELP = """\
 usage: zephserver-stop [SOCKET] [--settings FILE | --folder DIR]
@@ -92,10 +94,11 @@ def run_foreground(settings: Settings, on_started: Callable[[Server], object] | 
     return bootstrap.run(settings, on_started=tell)
 
 
-def start_daemon(settings: Settings) -> str:
+def start_daemon(settings: Settings, timeout: float | None = None) -> str:
     """Start a server in the background; the line that says so, when it is ready.
 
-    Raises what kept it from starting; nothing is left running then.
+    Raises what kept it from starting, NoAnswer when it took longer than *timeout* seconds; nothing is left running
+    then.
     """
     if settings.log_path == "-":
         raise SettingsError(
@@ -114,6 +117,11 @@ def start_daemon(settings: Settings) -> str:
     os.close(theirs)
     try:
         with os.fdopen(ours, encoding="utf-8") as report:
+            if timeout is not None and not _has_word(report, timeout):
+                _end(child, report)
+                raise NoAnswer(
+                    f"the server was not ready after {timeout:g} s and was stopped; give it a longer --timeout"
+                )
             told = report.read()
     except KeyboardInterrupt:
         import signal
@@ -128,6 +136,23 @@ def start_daemon(settings: Settings) -> str:
     if verdict == "bad-settings":
         raise SettingsError(text.split("\n"))
     raise CommandFailed(verdict or "start-failed", text or "the server ended while it started; its log may say why")
+
+
+def _has_word(report: IO[str], within: float) -> bool:
+    """Whether the child writes or closes its report in time."""
+    import select
+
+    return bool(select.select([report], [], [], within)[0])
+
+
+def _end(child: int, report: IO[str]) -> None:
+    """End a server that takes too long to start. Its lock is free afterwards."""
+    import signal
+
+    os.kill(child, signal.SIGTERM)
+    if not _has_word(report, GRACE):
+        os.kill(child, signal.SIGKILL)
+    report.read()
 
 
 def ready_line(server: Server) -> str:

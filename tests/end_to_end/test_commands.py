@@ -372,6 +372,22 @@ def test_a_port_that_is_taken_ends_the_start_and_leaves_nothing(
     assert_nothing_is_left(folder)
 
 
+@pytest.mark.parametrize("line", ["zephctl start --timeout 0.3", "zephctl restart --timeout 0.3"])
+@pytest.mark.parametrize("more", ["", "WORKERS = 2\n"], ids=["one", "workers"])
+def test_a_start_that_takes_longer_than_its_time_out_is_exit_8_and_leaves_nothing(
+    run: Run, folder_of: FolderOf, line: str, more: str
+) -> None:
+    folder = folder_of(f'SERVICE_LIST = ["workers/Shy"]\n{more}', workers=WORKERS)
+
+    done = run(folder, *line.split())
+
+    assert done.returncode == 8
+    assert done.stderr.endswith(
+        "zephctl: the server was not ready after 0.3 s and was stopped; give it a longer --timeout\n"
+    )
+    assert_nothing_is_left(folder)
+
+
 def test_ctrl_c_while_a_daemon_starts_ends_it_too(spawn: Spawn, folder_of: FolderOf) -> None:
     folder = folder_of('SERVICE_LIST = ["workers/Shy"]\n', workers=WORKERS)
     start = spawn(folder, "zephserver-start", "--daemon")

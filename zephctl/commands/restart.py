@@ -28,5 +28,5 @@ def cli(app: App) -> int:
         stop(app)
     except ControlUnreachable:
         app.output.say("it was not running")
-    app.output.say(scripts.start_daemon(settings))
+    app.output.say(scripts.start_daemon(settings, app.timeout))
     return ExitStatus.DONE

@@ -17,6 +17,8 @@ from zephctl.exits import ExitStatus
 def cli(app: App, foreground: bool, workers: int | None) -> int:
     """Start the server in the background and return when it is ready.
 
+    Exit status 8, and no server, when it is not ready within --timeout.
+
     \b
       zephctl start
       zephctl start --folder /srv/chat
@@ -28,7 +30,9 @@ def cli(app: App, foreground: bool, workers: int | None) -> int:
     settings = app.load_settings()
     if workers is not None:
         settings = settings.with_workers(workers)
+    if foreground and app.timeout is not None:
+        raise click.UsageError("--timeout is for a start in the background.")
     if foreground:
         os._exit(scripts.run_foreground(settings))
-    app.output.say(scripts.start_daemon(settings))
+    app.output.say(scripts.start_daemon(settings, app.timeout))
     return ExitStatus.DONE

@@ -35,3 +35,9 @@ def test_a_log_on_stderr_is_nothing_for_a_daemon(
     assert answer.stderr.startswith("zephctl: LOG_PATH is '-' (stderr), which a daemon does not have; name a file")
     assert "--daemon" not in answer.stderr  # zephctl start has no such option
     assert not (folder / "server.lock").exists()
+
+
+def test_a_start_in_the_foreground_has_no_time_out(zephctl: Zephctl, write_settings: Callable[..., Path]) -> None:
+    write_settings(SERVICE_LIST=[])
+
+    assert zephctl("start", "--foreground", "--timeout", "5").status == 2
