@@ -28,7 +28,7 @@ def cli() -> None:
 
 _reload = copy.copy(reload.cli)  # the same as `zephctl reload`
 _reload.help = (_reload.help or "").replace("zephctl reload", "zephctl tasks reload")
-cli.add_command(_reload)
+cli.add_command(_reload, "reload")
 
 
 @cli.command("list")

@@ -191,7 +191,7 @@ def test_an_answer_imports_nothing_heavy(site: Site, folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
 
     assert done.stdout == "plain\techo\t\n"
-    assert done.stderr == "['zephctl.commands.completion', 'zephctl.commands.tasks']\n"
+    assert done.stderr == "['zephctl.commands.completion', 'zephctl.commands.reload', 'zephctl.commands.tasks']\n"
 
 
 # -- the scripts ----------------------------------------------------------------------------------------------------
