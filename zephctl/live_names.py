@@ -55,6 +55,11 @@ def levels(ask: Ask, *, words: Sequence[str] = (), incomplete: str = "") -> Iter
     yield from (level.lower() if incomplete.islower() else level for level in LEVELS)
 
 
+def kinds(ask: Ask, *, words: Sequence[str] = (), incomplete: str = "") -> Iterator[str]:
+    """Kinds of events."""
+    yield from ask("events.kinds")
+
+
 def settings(ask: Ask, *, words: Sequence[str] = (), incomplete: str = "") -> Iterator[str]:
     """Names of settings; the page has them, whether a server runs or not."""
     from zephserver.core.settings_page import page
@@ -95,6 +100,9 @@ SOURCES: dict[tuple[str, str], Source] = {
     ("services *", "name"): services,
     ("log-level", "level"): levels,
     ("log-level", "service"): services,
+    ("events", "kinds"): kinds,
+    ("events", "level"): levels,
+    ("events", "service"): services,
     ("tail-log", "level"): levels,
     ("tail-log", "service"): services,
     ("tasks call", "name"): tasks,

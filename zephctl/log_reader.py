@@ -30,11 +30,6 @@ class LogReader:
         self._seen: deque[Row] = deque(maxlen=KNOWN)
         self._opened: Iterator[Row] | None = None
 
-    def check(self) -> None:
-        """Raise CommandFailed unless the server knows the service whose lines are wanted, or ControlUnreachable."""
-        if self._wanted.service:
-            self._ask(lines=0, service=self._wanted.service)
-
     def begin(self, count: int | None, *, follow: bool = False) -> Iterable[Row]:
         """The last *count* lines or all of them, of what came after the cursor if there is one. Notes do not count."""
         if not self.cursor:

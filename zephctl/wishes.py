@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from zephctl.app import TIMEOUT, App
 from zephctl.live_names import LEVELS
 
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -87,3 +88,9 @@ class LineFilter:
             return self.service in (name, name.partition("/")[2])
         # A text log does not repeat the name of a service that its line names already.
         return "cursor" not in row and re.search(rf"\b{re.escape(self.service)}\b", row["text"]) is not None
+
+
+def check_service(app: App, name: str) -> None:
+    """Raise CommandFailed when the server of *app* knows no service of that name; ControlUnreachable without one."""
+    for _ in app.client.stream("log.tail", timeout=app.timeout or TIMEOUT, lines=0, service=name):
+        pass

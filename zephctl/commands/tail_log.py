@@ -11,7 +11,7 @@ import click
 
 from zephctl.app import App, common_options
 from zephctl.exits import ExitStatus
-from zephctl.wishes import Level, LineFilter, Moment, Pattern
+from zephctl.wishes import Level, LineFilter, Moment, Pattern, check_service
 from zephserver.core.errors import ControlUnreachable
 from zephserver.core.text import escape
 
@@ -51,7 +51,8 @@ def cli(
     count = lines if lines is not None or cursor or since is not None else 10
     reader = LogReader(app, wanted, cursor)
     try:
-        reader.check()
+        if service:
+            check_service(app, service)
         for line in reader.begin(count, follow=follow):
             _show(app, line)
     except ControlUnreachable as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zephserver.core import metrics, threads
 from zephserver.core.command_table import command
 from zephserver.core.errors import BadRequest, NoAnswer, UnknownService, ZephError
-from zephserver.core.events import ClusterSaid, Event
+from zephserver.core.events import ClusterSaid, Event, kinds
 from zephserver.core.logs import Line
 from zephserver.core.settings_kinds import LEVELS, a_level
 
@@ -168,6 +168,12 @@ def events(server: Server, after: int = -1, follow: bool = True) -> Iterator[dic
                 return
             if not news:
                 yield None
+
+
+@command("events.kinds")
+def event_kinds(server: Server) -> list[str]:
+    """The kinds of events that there are, also those of the services."""
+    return kinds()
 
 
 @command("log.tail")

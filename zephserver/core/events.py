@@ -23,9 +23,9 @@ class Event:
     at: float = field(default=0.0, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """The event as plain values, with its kind and its sentence: what `zephctl events -o jsonl` prints."""
+        """The event as plain values, with kind, level and sentence: what `zephctl events -o jsonl` prints."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"kind": type(self).__name__, "text": str(self), **values}
+        return {"kind": type(self).__name__, "level": logging.getLevelName(self.level), "text": str(self), **values}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,3 +291,13 @@ class ClusterSaid(Event):
 
     def __str__(self) -> str:
         return f"cluster event {self.event!r} was said"
+
+
+def kinds() -> list[str]:
+    """The kinds of events that are defined so far, also those of services, as as_dict() tells them."""
+    found: set[str] = set()
+    new = {Event}
+    while new:
+        new = {kind for base in new for kind in base.__subclasses__()}
+        found |= {kind.__name__ for kind in new}
+    return sorted(found - {WorkerSaid.__name__})

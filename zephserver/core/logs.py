@@ -25,6 +25,7 @@ from zephserver.core.text import escape
 
 KEPT = 5_000  # lines in memory, for whoever follows the log
 UNWRITTEN = 50_000  # lines that may wait for a slow disk; what comes then is dropped, counted and told
+IN_LINE = ("text", "level", "traceback", "seq", "at")  # of an event; a line has them in places of their own
 LONGEST = 16_384  # characters of a line; a log is no place for a payload
 
 _SECRETS = re.compile(r"(?i)\b(\w*(?:password|passwd|secret|token|session_?id|authorization|cookie)[\"']?\s*[=:]\s*)"
@@ -172,7 +173,7 @@ class Log:
         return _SECRETS.sub(r"\1***", text)
 
     def _on_event(self, event: Event) -> None:
-        fields = {k: v for k, v in event.as_dict().items() if k not in ("text", "traceback", "seq", "at")}
+        fields = {k: v for k, v in event.as_dict().items() if k not in IN_LINE}
         self.write(
             logging.getLevelName(event.level),
             str(event),

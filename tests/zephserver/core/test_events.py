@@ -60,6 +60,14 @@ def test_an_event_holds_plain_values(event: Event) -> None:
 
     assert json.loads(json.dumps(row)) == row
     assert (row["kind"], row["text"], row["seq"]) == (type(event).__name__, str(event), 0)
+    assert row.get("level") == (None if isinstance(event, events.WorkerSaid) else logging.getLevelName(event.level))
+
+
+def test_the_kinds_are_those_that_can_be_seen() -> None:
+    names = events.kinds()
+
+    assert {kind.__name__ for kind in KINDS} - set(names) == {"WorkerSaid"}
+    assert names == sorted(set(names))
 
 
 def test_every_kind_has_an_example_here() -> None:

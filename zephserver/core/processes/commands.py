@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from zephserver.core import core_commands
@@ -11,6 +12,7 @@ from zephserver.core import metrics as own_metrics
 from zephserver.core.command_table import command
 from zephserver.core.core_commands import ping, reopen_log, status, stop, tail_log
 from zephserver.core.errors import BadRequest, NoAnswer
+from zephserver.core.events import kinds
 from zephserver.core.processes import merge
 from zephserver.core.processes.rules import LOOK, Rule, Whom
 
@@ -70,6 +72,12 @@ def events(server: Supervisor, after: int = -1, follow: bool = True) -> Iterator
     """Every event of all workers from now on, or from those that are kept after number AFTER."""
     with server.crew.watched():
         yield from core_commands.events(server, after, follow)
+
+
+@command("events.kinds")
+def event_kinds(server: Supervisor) -> list[str]:
+    """The kinds of events that there are, also those of the services."""
+    return sorted({*kinds(), *chain.from_iterable(server.crew.ask_all("events.kinds", LOOK).values())})
 
 
 @command("log.level")

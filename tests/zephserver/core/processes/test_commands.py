@@ -217,6 +217,10 @@ def test_the_events_of_all_workers_are_one_stream(shared: Supervisor) -> None:
     assert all(event["text"].startswith(f"worker {event['worker']}: ready: 2 services") for event in ready)
 
 
+def test_the_kinds_of_events_are_those_of_all_processes(shared: Supervisor) -> None:
+    assert {"WorkerDied", "ServiceDied"} <= set(ask(shared, "events.kinds"))
+
+
 def test_events_that_no_log_takes_come_while_somebody_looks(shared: Supervisor) -> None:
     served: list[dict[str, Any]] = []
     is_there = threading.Event()
