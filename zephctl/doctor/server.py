@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zephctl.app import App
 from zephctl.doctor.finding import Finding, bad, ok, warn
+from zephctl.scripts import RELOADER
 from zephserver.core.errors import ControlDenied, ControlUnreachable, ZephError
 from zephserver.version import __version__
 
@@ -48,11 +49,19 @@ def look(app: App, settings: Settings, status: dict[str, Any]) -> Iterator[Findi
             advice = f"zephctl services show {service['name']}"
             yield bad("services", f"{service['name']} is {service['state']}: {service['error']}", advice)
     running = {row["name"]: row["value"] for row in theirs}
-    changed = [
-        row["name"] for row in settings.rows() if running.get(row["name"], row["value"]) != _as_told(row["value"])
-    ]
+    rows = _as_started(settings, status, running).rows()
+    changed = [row["name"] for row in rows if running.get(row["name"], row["value"]) != _as_told(row["value"])]
     if changed:
         yield warn("settings", f"changed since the server started: {', '.join(changed)}", "zephctl restart")
+
+
+def _as_started(settings: Settings, status: dict[str, Any], running: dict[str, Any]) -> Settings:
+    """The settings with what the server was told when it was started: --workers, --dev."""
+    if "workers" in status and "WORKERS" not in settings.lines:
+        settings = settings.with_workers(status["workers"]["total"])
+    if RELOADER in running["SERVICE_LIST"]:
+        settings = settings.with_workers(1).with_service(RELOADER)
+    return settings
 
 
 def _as_told(value: Any) -> Any:

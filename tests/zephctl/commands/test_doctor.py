@@ -20,7 +20,10 @@ from tests.zephserver.conftest import Site
 from zephctl.doctor import folder as folder_part
 from zephctl.doctor import machine, web
 from zephctl.doctor.certificate import last_day
+from zephctl.scripts import RELOADER
+from zephserver.core.processes.supervisor import Supervisor
 from zephserver.core.server import Server
+from zephserver.core.settings import load_settings
 
 Zephctl = Callable[..., Answer]
 WriteSettings = Callable[..., Path]
@@ -381,3 +384,22 @@ def test_another_users_folder_is_bad(findings: Findings, monkeypatch: pytest.Mon
     monkeypatch.setattr(folder_part.os, "access", lambda path, mode: False)
 
     assert "bad" in levels(findings(SERVICE_LIST=[])["folder"])
+
+
+def test_workers_that_the_start_asked_for_are_no_change(
+    findings: Findings, write_settings: WriteSettings, folder: Path
+) -> None:
+    settings = load_settings(write_settings(SERVICE_LIST=["workers/Puppet"], PORT_ZEPH=0, TASK_THREADS=3))
+    write_settings(SERVICE_LIST=["workers/Puppet"], PORT_ZEPH=0)
+
+    with Supervisor(settings.with_workers(2)):
+        found = findings()
+
+    assert found["settings"][-1][:2] == ("warn", "changed since the server started: TASK_THREADS")
+
+
+def test_the_development_mode_is_no_change(findings: Findings, serve: Serve, write_settings: WriteSettings) -> None:
+    serve(SERVICE_LIST=[*FOUR, RELOADER])
+    write_settings(SERVICE_LIST=FOUR, PORT_ZEPH=0, WORKERS=2)
+
+    assert levels(findings()["settings"]) == ["ok"]
