@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 TIMEOUT = 60.0  # seconds that a server may say nothing
+# The first word of a command that the core does not know: the service that answers it.
+ANSWERED_BY = {
+    "clients": "zephserver.websocket_client/WebsocketClient",
+    "cluster": "zephserver.websocket_client/WebsocketClient",  # drain; what else there is, the core knows
+    "rooms": "zephserver.room_handler/RoomHandler",
+    "say": "zephserver.websocket_client/WebsocketClient",
+    "tasks": "zephserver.router/Router",
+    "token": "zephserver.session_manager/TokenSessionManager",
+    "users": "zephserver.room_handler/RoomHandler",
+}
 LONGEST = 1e9  # seconds; a socket cannot wait for ever so much
 
 
@@ -95,7 +105,9 @@ class App:
         except CommandFailed as error:
             if error.code != UnknownCommand.code:
                 raise
-            why = f"no service of this server answers {command!r}; see: zephctl services list"
+            who = ANSWERED_BY.get(command.partition(".")[0])
+            does = f": {who} does, once it is in SERVICE_LIST" if who else ""
+            why = f"no service of this server answers {command!r}{does}; see: zephctl services list"
             raise CommandFailed(ServiceNotLoaded.code, why) from None
 
 

@@ -16,6 +16,7 @@ from zephctl import app
 from zephctl.app import TIMEOUT, App, common_options, output_options
 from zephserver.core.errors import SettingsError
 from zephserver.core.server import Server
+from zephserver.core.service import load_class
 
 
 def make_app(**options: Any) -> App:
@@ -143,3 +144,15 @@ def test_options_that_make_no_sense_are_a_usage_error(zephctl: Callable[..., Ans
 
 def test_importing_the_app_imports_no_settings_page() -> None:
     assert "zephserver.core.settings" not in vars(sys.modules["zephctl.app"])
+
+
+@pytest.mark.parametrize(("word", "service"), app.ANSWERED_BY.items())
+def test_the_service_that_is_named_answers_such_commands(word: str, service: str) -> None:
+    methods = [getattr(member, "__zeph_command__", "") for member in vars_of(load_class(service))]
+
+    assert any(name.partition(".")[0] == word for name in methods)
+
+
+def vars_of(kind: type[Any]) -> list[Any]:
+    """Everything that a class has, inherited or not."""
+    return [getattr(kind, name) for name in dir(kind)]

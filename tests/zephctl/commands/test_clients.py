@@ -294,7 +294,10 @@ def test_a_server_without_websockets_is_a_failure_that_says_so(
     answer = zephctl("clients", *words)
 
     assert answer == Answer(
-        1, "", f"zephctl: no service of this server answers '{command}'; see: zephctl services list\n"
+        1,
+        "",
+        f"zephctl: no service of this server answers '{command}': "
+        "zephserver.websocket_client/WebsocketClient does, once it is in SERVICE_LIST; see: zephctl services list\n",
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.zephctl.commands.conftest import NASTY, NASTY_SHOWN, tasks_heard
 from tests.zephctl.conftest import Answer, Terminal
 from tests.zephserver.conftest import Site
+from zephctl.app import ANSWERED_BY
 
 Zephctl = Callable[..., Answer]
 
@@ -259,7 +260,10 @@ def test_a_server_without_rooms_is_a_failure_that_says_so(
     answer = zephctl("rooms", *words)
 
     assert answer == Answer(
-        1, "", f"zephctl: no service of this server answers '{command}'; see: zephctl services list\n"
+        1,
+        "",
+        f"zephctl: no service of this server answers '{command}': "
+        f"{ANSWERED_BY[command.partition('.')[0]]} does, once it is in SERVICE_LIST; see: zephctl services list\n",
     )
 
 

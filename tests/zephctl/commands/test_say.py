@@ -172,7 +172,12 @@ def test_a_server_that_does_not_answer_is_exit_8(zephctl: Zephctl, silent_server
 def test_a_server_without_websockets_is_a_failure_that_says_so(zephctl: Zephctl, other_server: object) -> None:
     answer = zephctl("say", "notice", "--everyone")
 
-    assert answer == Answer(1, "", "zephctl: no service of this server answers 'say'; see: zephctl services list\n")
+    assert answer == Answer(
+        1,
+        "",
+        "zephctl: no service of this server answers 'say': "
+        "zephserver.websocket_client/WebsocketClient does, once it is in SERVICE_LIST; see: zephctl services list\n",
+    )
 
 
 @pytest.mark.parametrize("words", [[], ["a", "1", "more", "--everyone"], ["a", "--loud"]])

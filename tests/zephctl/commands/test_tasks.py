@@ -316,7 +316,10 @@ def test_a_server_without_tasks_is_a_failure_that_says_so(
     answer = zephctl("tasks", *words)
 
     assert answer == Answer(
-        1, "", f"zephctl: no service of this server answers '{command}'; see: zephctl services list\n"
+        1,
+        "",
+        f"zephctl: no service of this server answers '{command}': "
+        "zephserver.router/Router does, once it is in SERVICE_LIST; see: zephctl services list\n",
     )
 
 

@@ -132,7 +132,12 @@ def test_a_server_with_another_session_manager_is_a_failure_that_says_so(
 
     answer = zephctl("token", "ann")
 
-    assert answer == Answer(1, "", "zephctl: no service of this server answers 'token'; see: zephctl services list\n")
+    assert answer == Answer(
+        1,
+        "",
+        "zephctl: no service of this server answers 'token': "
+        "zephserver.session_manager/TokenSessionManager does, once it is in SERVICE_LIST; see: zephctl services list\n",
+    )
 
 
 def test_no_server_is_exit_5(zephctl: Zephctl, no_server: None) -> None:

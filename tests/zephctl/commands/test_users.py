@@ -120,7 +120,10 @@ def test_a_server_without_users_is_a_failure_that_says_so(zephctl: Zephctl, othe
     answer = zephctl("users", "list")
 
     assert answer == Answer(
-        1, "", "zephctl: no service of this server answers 'users.list'; see: zephctl services list\n"
+        1,
+        "",
+        "zephctl: no service of this server answers 'users.list': "
+        "zephserver.room_handler/RoomHandler does, once it is in SERVICE_LIST; see: zephctl services list\n",
     )
 
 
