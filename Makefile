@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/.demo                ## install, make the chat example, start it, show status and address
 	@test -d $(DEMO) || $(BIN)/zephctl new -q chat $(DEMO)
-	@$(BIN)/zephctl status --folder $(DEMO) -q >/dev/null 2>&1 || $(BIN)/zephserver-start --daemon --folder $(DEMO)
+	@$(BIN)/zephctl status --folder $(DEMO) -q || $(BIN)/zephserver-start --daemon --folder $(DEMO)
 	@$(BIN)/zephctl status --folder $(DEMO)
 	@echo "Open http://127.0.0.1:$$($(BIN)/zephctl status --folder $(DEMO) -o plain | awk '$$1 == "port" {print $$2}')/ in two windows; 'make demo-stop' ends it."
 

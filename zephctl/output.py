@@ -40,6 +40,7 @@ class Output:
         self.stderr = stderr or sys.stderr or self.stdout
         self.mode = mode or ("table" if self.stdout.isatty() else "plain")
         self.quiet = quiet
+        self.is_silent = quiet and mode is None  # an answer that is also told by the exit status may be left out
         self._color = color
 
     @property

@@ -43,6 +43,8 @@ def cli(app: App) -> int:
             if stale:
                 app.output.say("a server ended without stopping; the next start recovers by itself")
         return ExitStatus.NOT_RUNNING
+    if app.output.is_silent:
+        return ExitStatus.DONE
     status = {**DEFAULTS, **status}
     first = ["running", "ready", "pid", "uptime", "version", "port", "workers", "services", "connections", "rooms"]
     first = [name for name in first if name in status]

@@ -140,6 +140,14 @@ def test_no_server_is_exit_3_and_silence_when_quiet(zephctl: Zephctl, write_sett
     assert zephctl("status", "-q") == Answer(3, "", "")
 
 
+def test_a_running_server_is_silence_when_quiet_and_no_format_was_asked_for(zephctl: Zephctl, serve: Serve) -> None:
+    serve()
+
+    assert zephctl("status", "-q") == Answer(0, "", "")
+    assert zephctl("status", "-q", "--color", "never", terminal=Terminal()) == Answer(0, "", "")
+    assert zephctl("status", "-q", "-o", "json").json["running"] is True
+
+
 def test_no_server_in_json_is_exit_3_and_says_which(
     zephctl: Zephctl, write_settings: Callable[..., Path], folder: Path
 ) -> None:
