@@ -213,7 +213,7 @@ def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
     assert "4 passed" in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("template", ["services", "chat"])
+@pytest.mark.parametrize("template", ["services", "chat", "poll"])
 def test_the_tests_of_a_template_pass_where_it_was_copied(tmp_path: Path, template: str) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "zephctl", "new", template, str(tmp_path / "mine")], capture_output=True, check=False

@@ -71,6 +71,8 @@ FILES = {
         "static/index.html",
         "static/poll.css",
         "static/poll.js",
+        "tests/conftest.py",
+        "tests/test_poll.py",
         "zephsettings.py",
     ],
     "services": ["README.md", "tests/conftest.py", "tests/test_workers.py", "workers.py", "zephsettings.py"],
