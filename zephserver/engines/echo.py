@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import Sequence
 
+from zephserver.core.errors import SettingsError, ZephError
 from zephserver.core.settings import make_settings
 from zephserver.core.settings_page import Settings
 from zephserver.engines.factory import make_engine
 from zephserver.engines.interface import Connection, Handshake, HttpResponse
+
+NAMES = {"--port": "PORT_ZEPH", "--max-message-bytes": "MAX_MESSAGE_BYTES", "--max-fragments": "MAX_FRAGMENTS"}
 
 
 class EchoGateway:
@@ -71,7 +75,7 @@ async def _main(settings: Settings) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The program."""
+    """The program. Exit status 2 for options that cannot be, 1 when the port cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m zephserver.engines.echo", description=__doc__.partition("\n")[0])
     parser.add_argument("--engine", choices=["picows", "threaded"], default="picows")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
@@ -79,7 +83,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-message-bytes", type=int, default=1_048_576)
     parser.add_argument("--max-fragments", type=int, default=4_096)
     options = parser.parse_args(argv)
-    settings = make_settings(
+    try:
+        asyncio.run(_main(_settings(options)))
+    except KeyboardInterrupt:
+        pass
+    except SettingsError as error:
+        for option, name in NAMES.items():
+            error.faults = [fault.replace(f"{name}:", f"{option}:") for fault in error.faults]
+        parser.exit(2, f"{parser.prog}: {'; '.join(error.faults)}\n")
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        parser.exit(1, f"{parser.prog}: cannot listen on port {options.port}: {why}; choose another --port\n")
+    except ZephError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Raises SettingsError."""
+    return make_settings(
         {
             "SERVICE_LIST": [],
             "WEBSOCKET_ENGINE": options.engine,
@@ -89,10 +110,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             "MAX_FRAGMENTS": options.max_fragments,
         }
     )
-    try:
-        asyncio.run(_main(settings))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":
