@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zephserver import messages
-from zephserver.core.errors import BadMessage, TaskFailed
+from zephserver.core.errors import BadMessage, TaskFailed, UnknownTask
 
 ROOT = Path(__file__).parent.parent.parent
 VECTORS: list[dict[str, Any]] = json.loads((ROOT / "tests" / "vectors" / "protocol.json").read_text("utf-8"))["vectors"]
@@ -72,3 +72,10 @@ def test_every_message_of_the_document_has_a_vector() -> None:
 
     assert examples
     assert [example for example in examples if frozenset(example) - {"id"} not in shapes] == []
+
+
+def test_an_unknown_task_is_told_in_the_words_of_the_document() -> None:
+    said = json.loads(messages.error("nosuch", UnknownTask("nosuch")))
+
+    assert said in [vector["hear"] for vector in VECTORS if "hear" in vector]
+    assert json.dumps(said) in (ROOT / "docs" / "protocol.md").read_text("utf-8")
