@@ -90,7 +90,8 @@ def test_everything_that_has_happened_comes_first_and_in_order(ends: tuple[Above
     assert above.word()["event"]["text"] == "recovered: before"
     assert above.word() == {"ready": True}
     assert above.word()["event"] == {
-        "kind": "Recovered", "text": "recovered: after", "what": "after", "seq": 2, "at": bus.journal.after(1)[0][0].at
+        "kind": "Recovered", "level": "WARNING", "text": "recovered: after", "what": "after", "seq": 2,
+        "at": bus.journal.after(1)[0][0].at,
     }  # fmt: skip
 
 
