@@ -28,7 +28,7 @@ STATUSES = {
     1: "The command failed.",
     2: "The command line is wrong.",
     3: "It does not run: the server for status, the service for services show.",
-    4: "There is no such service, task, room, client or setting.",
+    4: "There is no such service, task, room, client or setting; for status: a server runs and cannot be asked.",
     5: "The server cannot be reached.",
     6: "The settings are invalid.",
     7: "Permission denied: the server belongs to another user.",
@@ -38,8 +38,10 @@ STATUSES = {
 WITH_SERVER = (0, 1, 2, 5, 6, 7, 8, 130)
 WITHOUT_SERVER = (0, 1, 2, 6)
 OWN_STATUSES = {
-    "status": (0, 1, 2, 3, 6, 7, 8),
+    "status": (0, 1, 2, 3, 4, 6, 7, 8),
     "services": (0, 1, 2, 3, 4, 5, 6, 7, 8),
+    "events": (*WITH_SERVER[:3], 4, *WITH_SERVER[3:]),
+    "tail-log": (*WITH_SERVER[:3], 4, *WITH_SERVER[3:]),
     "tasks": (*WITH_SERVER[:3], 4, *WITH_SERVER[3:]),
     "rooms": (*WITH_SERVER[:3], 4, *WITH_SERVER[3:]),
     "clients": (*WITH_SERVER[:3], 4, *WITH_SERVER[3:]),
