@@ -27,9 +27,9 @@ class AsyncControlClient:
                 async for kind, value in self._ask(command, args):
                     if kind == "result":
                         return value
-        except TimeoutError:
+        except TimeoutError as error:
             self.close()
-            raise ControlUnreachable(f"the server on {self.path} did not answer within {within:g} s") from None
+            raise control_error(self.path, error) from None
         except asyncio.CancelledError:
             self.close()  # its answer would be taken for that to the next question
             raise
