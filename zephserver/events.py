@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from zephserver.core.events import Event
 
+SHELL = "the command line"  # who calls a task without a connection, and so without a cid
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening(Event):
@@ -70,7 +72,7 @@ class TaskFinished(Event):
     outcome: str
 
     def __str__(self) -> str:
-        return f"task {self.task} of {self.cid}: {self.outcome} in {self.seconds * 1000:.1f} ms"
+        return f"task {self.task} of {self.cid or SHELL}: {self.outcome} in {self.seconds * 1000:.1f} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,16 @@ class ReloadRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadMended(Event):
+    """Code that was refused was put back as it was: there is nothing to load, and nothing wrong any more."""
+
+    file: str | None
+
+    def __str__(self) -> str:
+        return f"mended: {self.file or 'the code'} is as it was, so there is nothing to load"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestartNeeded(Event):
     """A file changed that only a restart reads anew."""
 
@@ -130,4 +142,4 @@ class TaskRaised(Event):
     traceback: str
 
     def __str__(self) -> str:
-        return f"task {self.task} of {self.cid} raised {self.error}"
+        return f"task {self.task} of {self.cid or SHELL} raised {self.error}"

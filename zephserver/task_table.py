@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zephserver.access import guards_of
 from zephserver.core.errors import CommandFailed, ReloadFailed
-from zephserver.events import ReloadRefused, TasksReloaded
+from zephserver.events import ReloadMended, ReloadRefused, TasksReloaded
 from zephserver.job import TaskClass, load_task
 from zephserver.reload import TaskCode
 from zephserver.task import TaskPing
@@ -23,6 +23,7 @@ class TaskTable:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._code = TaskCode(server.settings, guards_of)
+        self._fault: ReloadFailed | None = None  # of the files as they are now
         self.rows: dict[str, TaskClass] = {}
 
     def load(self) -> None:
@@ -38,10 +39,14 @@ class TaskTable:
         try:
             done = self._code.reload(self._install, dry_run=dry_run, touched=touched)
         except ReloadFailed as error:
+            self._fault = error
             facts = {name: getattr(error, name) for name in ("file", "line", "source", "column")}
             publish(ReloadRefused(error=str(error), **facts))
             raise
+        fault, self._fault = self._fault, None
         if done is None:
+            if fault is not None:
+                publish(ReloadMended(file=fault.file))
             return {"modules": [], "seconds": 0.0, "keep_old": []}
         if not dry_run:
             publish(TasksReloaded(modules=done.modules, seconds=done.seconds, running=running, keep_old=done.keep_old))

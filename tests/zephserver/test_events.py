@@ -39,6 +39,16 @@ SENTENCES: list[tuple[Event, str, int]] = [
         logging.DEBUG,
     ),
     (
+        events.TaskFinished(task="Echo", cid="", seconds=0.01234, outcome="done"),
+        "task Echo of the command line: done in 12.3 ms",
+        logging.DEBUG,
+    ),
+    (
+        events.TaskRaised(task="Echo", cid="", error="KeyError('x')", traceback="..."),
+        "task Echo of the command line raised KeyError('x')",
+        logging.ERROR,
+    ),
+    (
         events.TaskRaised(task="Echo", cid="c1", error="KeyError('x')", traceback="..."),
         "task Echo of c1 raised KeyError('x')",
         logging.ERROR,
@@ -47,6 +57,16 @@ SENTENCES: list[tuple[Event, str, int]] = [
         events.ReloadRefused(error="invalid syntax", file="tasks.py", line=1, source="def", column=3),
         "not reloaded: invalid syntax",
         logging.ERROR,
+    ),
+    (
+        events.ReloadMended(file="tasks.py"),
+        "mended: tasks.py is as it was, so there is nothing to load",
+        logging.INFO,
+    ),
+    (
+        events.ReloadMended(file=None),
+        "mended: the code is as it was, so there is nothing to load",
+        logging.INFO,
     ),
     (
         events.RestartNeeded(what=("zephsettings.py", "models.py")),

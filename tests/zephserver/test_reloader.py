@@ -14,7 +14,7 @@ from watchdog.observers.api import BaseObserver
 from tests.zephserver.conftest import Site, Talker
 from zephserver import reloader
 from zephserver.core.events import ServiceChanged
-from zephserver.events import ReloadRefused, RestartNeeded, TasksReloaded
+from zephserver.events import ReloadMended, ReloadRefused, RestartNeeded, TasksReloaded
 from zephserver.reloader import Reloader
 from zephserver.testing import wait_until
 
@@ -145,6 +145,15 @@ def test_a_syntax_error_is_told_once_and_the_old_code_goes_on(workshop: Workshop
 
     assert (refused.line, refused.source, during) == (1, "def", "one")
     assert page == ["/a.css"]  # of which browsers are told all the same
+
+
+def test_a_syntax_error_that_is_undone_is_told_as_mended(workshop: Workshop) -> None:
+    workshop.path.write_bytes(text("two") + b"(")
+    wait_until(lambda: workshop.events(ReloadRefused), "the error is told", timeout=10)
+    workshop.path.write_bytes(text("one"))
+
+    wait_until(lambda: workshop.events(ReloadMended), "it is told that all is well", timeout=10)
+    assert workshop.answer() == "one"
 
 
 def test_a_touch_is_no_change(workshop: Workshop) -> None:

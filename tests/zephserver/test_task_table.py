@@ -10,7 +10,7 @@ import pytest
 
 from tests.zephserver.conftest import ROUTER, Site
 from zephserver.core.errors import CommandFailed, ReloadFailed
-from zephserver.events import ReloadRefused, TasksReloaded
+from zephserver.events import ReloadMended, ReloadRefused, TasksReloaded
 
 MakeSite = Callable[..., Site]
 TASK = "from zephserver import Task\nclass Echo(Task):\n    async def main(self): self.reply({})\n"
@@ -73,6 +73,32 @@ def test_code_that_does_not_work_is_an_event_with_its_place(site: Site, tmp_path
     event = site.wait(ReloadRefused)
     assert (event.file, event.line, event.source) == (str(tmp_path / "echoes.py"), 4, "  oh dear")
     assert site.join("ann").ask("echo")["data"] == "one"
+
+
+def test_a_fault_that_was_taken_back_is_told_once(site: Site, tmp_path: Path) -> None:
+    write(tmp_path, "(")
+    with pytest.raises(ReloadFailed):
+        site.router.reload_tasks()
+    write(tmp_path, "'one'")
+
+    for _ in range(2):
+        assert site.router.reload_tasks()["modules"] == []
+
+    assert site.wait(ReloadMended).file == str(tmp_path / "echoes.py")
+    assert len([event for event in site.events if isinstance(event, ReloadMended)]) == 1
+
+
+def test_a_fault_that_new_code_took_the_place_of_is_only_a_reload(site: Site, tmp_path: Path) -> None:
+    write(tmp_path, "(")
+    with pytest.raises(ReloadFailed):
+        site.router.reload_tasks()
+    write(tmp_path, "'two'")
+
+    for _ in range(2):
+        site.router.reload_tasks()
+
+    site.wait(TasksReloaded)
+    assert not [event for event in site.events if isinstance(event, ReloadMended)]
 
 
 def test_sighup_loads_what_has_changed_and_survives_what_does_not_work(site: Site, tmp_path: Path) -> None:

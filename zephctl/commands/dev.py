@@ -59,7 +59,7 @@ def _print(app: App, events: queue.SimpleQueue[Event]) -> None:
 def _shown(event: dict[str, Any]) -> tuple[str, str]:
     """What a person sees of an event, and its colour; '' for what would only be noise."""
     match event["kind"]:
-        case "TasksReloaded":
+        case "TasksReloaded" | "ReloadMended":
             return event["text"], "ready"
         case "ReloadRefused":
             return _with_source(event), "ERROR"

@@ -22,7 +22,15 @@ from websockets.sync.client import connect
 from tests.zephserver.conftest import Talker
 from zephctl.commands.dev import _shown
 from zephserver.core.events import ServiceChanged
-from zephserver.events import ClientConnected, ReloadRefused, RestartNeeded, TaskFinished, TaskRaised, TasksReloaded
+from zephserver.events import (
+    ClientConnected,
+    ReloadMended,
+    ReloadRefused,
+    RestartNeeded,
+    TaskFinished,
+    TaskRaised,
+    TasksReloaded,
+)
 
 ZEPHCTL = str(Path(sys.executable).with_name("zephctl"))
 PATIENCE = 20.0
@@ -226,6 +234,7 @@ FACTS: dict[str, Any] = {"error": "x", "file": "a.py", "line": 1, "source": "", 
     ("event", "shown"),
     [
         (TasksReloaded(modules=("a",), seconds=0.01, running=0), ("reloaded 1 module (a) in 10 ms", "ready")),
+        (ReloadMended(file="a.py"), ("mended: a.py is as it was, so there is nothing to load", "ready")),
         (ReloadRefused(**FACTS), ("not reloaded: x", "ERROR")),
         (ReloadRefused(**FACTS | {"source": "\tx = (", "column": 6}), (f"{NOT}\n    x = (\n        ^", "ERROR")),
         (ReloadRefused(**FACTS | {"source": "  x", "column": 1}), ("not reloaded: x\n    x", "ERROR")),
@@ -233,6 +242,8 @@ FACTS: dict[str, Any] = {"error": "x", "file": "a.py", "line": 1, "source": "", 
         (ReloadRefused(**FACTS | {"source": "a\tb", "column": 3}), ("not reloaded: x\n    a b\n      ^", "ERROR")),
         (ReloadRefused(**FACTS | {"source": "  "}), ("not reloaded: x", "ERROR")),
         (TaskFinished(task="a", cid="c", seconds=0.002, outcome="done"), ("task a of c: done in 2.0 ms", "")),
+        (TaskFinished(task="a", cid="", seconds=0.002, outcome="done"),
+         ("task a of the command line: done in 2.0 ms", "")),
         (TaskFinished(task="a", cid="c", seconds=0.002, outcome="x"), ("task a of c: x in 2.0 ms", "WARNING")),
         (TaskFinished(task="TaskPing", cid="c", seconds=0.002, outcome="done"), ("", "")),
         (TaskRaised(task="a", cid="c", error="E", traceback="T\n"), ("task a of c raised E\nT", "ERROR")),

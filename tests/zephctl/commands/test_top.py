@@ -89,9 +89,7 @@ def test_a_server_that_does_not_run_is_told_at_once(zephctl: Zephctl, mode: str)
 
 
 @pytest.mark.parametrize("mode", ["plain", "json", "table"])
-def test_a_server_that_does_not_answer_is_given_up(
-    zephctl: Zephctl, silent_server: tuple[str, ...], mode: str
-) -> None:
+def test_a_server_that_does_not_answer_is_given_up(zephctl: Zephctl, silent_server: tuple[str, ...], mode: str) -> None:
     answer = zephctl("top", "-o", mode, *silent_server)
 
     assert (answer.status, answer.stdout) == (8, "")
