@@ -66,21 +66,19 @@ def between(before: Buckets, after: Buckets) -> dict[float, float]:
 def quantile(share: float, buckets: Buckets) -> float | None:
     """The value below which this share of all values lies, as far as buckets can tell; None without values.
 
-    Within a bucket the values are taken to lie evenly; above the last limit they count as that limit.
+    Within a bucket the values are taken to lie evenly. Below the first limit and above the last nothing is known of
+    them: they count as that limit.
     """
     total = max(buckets.values(), default=0.0)
-    if total <= 0:
+    limits = sorted(limit for limit in buckets if limit != float("inf"))
+    if total <= 0 or not limits:
         return None
-    rank, low, below = share * total, 0.0, 0.0
-    for limit in sorted(buckets):
+    rank, low, below = share * total, limits[0], 0.0
+    for limit in limits:
         count = buckets[limit]
         if count >= rank and count > below:
-            if limit == float("inf"):
-                return low
             return low + (limit - low) * (rank - below) / (count - below)
-        if limit != float("inf"):
-            low = limit
-        below = max(below, count)
+        low, below = limit, max(below, count)
     return low
 
 

@@ -69,9 +69,7 @@ def test_everything_that_a_server_writes_can_be_read(serve: Callable[..., Server
 BUCKETS = {0.1: 10.0, 0.2: 30.0, 1.0: 40.0, float("inf"): 40.0}
 
 
-@pytest.mark.parametrize(
-    ("share", "value"), [(0.0, 0.0), (0.25, 0.1), (0.5, 0.15), (0.75, 0.2), (0.875, 0.6), (1.0, 1.0)]
-)
+@pytest.mark.parametrize(("share", "value"), [(0.25, 0.1), (0.5, 0.15), (0.75, 0.2), (0.875, 0.6), (1.0, 1.0)])
 def test_a_quantile_lies_within_its_bucket(share: float, value: float) -> None:
     assert quantile(share, BUCKETS) == pytest.approx(value)
 
@@ -80,9 +78,15 @@ def test_a_quantile_above_the_last_limit_is_that_limit() -> None:
     assert quantile(0.99, {0.1: 1.0, float("inf"): 100.0}) == 0.1
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_quantile_below_the_first_limit_is_that_limit(share: float) -> None:
+    assert quantile(share, {0.1: 10.0, 0.2: 10.0, float("inf"): 10.0}) == 0.1
+
+
 def test_there_is_no_quantile_of_nothing() -> None:
     assert quantile(0.5, {}) is None
     assert quantile(0.5, {0.1: 0.0, float("inf"): 0.0}) is None
+    assert quantile(0.5, {float("inf"): 3.0}) is None
 
 
 def test_what_came_between_two_answers() -> None:

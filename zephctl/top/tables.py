@@ -12,6 +12,7 @@ from zephctl.output import STYLES, span
 from zephctl.top.numbers import ALL, Service, Task
 from zephctl.top.scene import MOMENTS, Scene
 from zephctl.top.state import Pane, Sort, class_of
+from zephserver.core.metrics import SECONDS
 from zephserver.core.text import escape
 
 WIDE = 120  # cells from which on services have their whole names
@@ -100,11 +101,17 @@ def _tasks(scene: Scene, width: int) -> list[Text]:
 def _cells_of(task: Task) -> list[tuple[str, str]]:
     return [
         (per_second(task.rate), ""),
-        (short_time(task.p50), ""),
-        (short_time(task.p99), ""),
+        (_latency(task.p50), ""),
+        (_latency(task.p99), ""),
         (amount(task.running), ""),
         (amount(task.failed), "red" if task.failed else "dim"),
     ]
+
+
+def _latency(seconds: float | None) -> str:
+    """As in 1.24 ms; what the server cannot tell apart is <0.10 ms."""
+    finest = SECONDS[0]
+    return f"<{short_time(finest)}" if seconds is not None and seconds <= finest else short_time(seconds)
 
 
 class _Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.text import Text
 
@@ -103,6 +105,13 @@ def test_a_usual_terminal(scene: Scene) -> None:
  q quit ? help s sort / filter r restart e enable d disable l log p pause
 """
     )
+
+
+def test_what_is_quicker_than_the_server_can_tell_is_shown_as_that(scene: Scene) -> None:
+    quick = Task("echo", 100.0, 0.0001, 0.00011, 0, 0)
+    scene.numbers = replace(NUMBERS, tasks=(quick,))
+
+    assert " echo            100 <0.10 ms  0.11 ms       0       0" in picture(scene, 80, 24)
 
 
 def test_a_tiny_terminal_has_what_matters_most(scene: Scene) -> None:
