@@ -6,9 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from zephserver.core.text import escape
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 SCHEMA = 1
 JSON = ("json", "jsonl")
@@ -87,9 +91,7 @@ class Output:
         if self.is_json:
             self._json(item)
         elif level and self.is_colored(self.stdout):
-            from rich.text import Text
-
-            self.render(Text("\n".join(map(escape, text.split("\n"))), style=STYLES.get(level, "")), soft_wrap=True)
+            self.render(self.styled(text, level), soft_wrap=True)
         else:
             self.text(text)
         self.stdout.flush()
@@ -131,12 +133,23 @@ class Output:
             return False
         return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
-    def render(self, what: Any, *, soft_wrap: bool = False) -> None:
-        """Draw with rich, as wide as the terminal, and write it as far as the encoding can."""
+    @property
+    def can_draw(self) -> bool:
+        """Whether people look at a terminal on which one can draw."""
+        return self.mode == "table" and self.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    def styled(self, text: str, level: str) -> Text:
+        """The text, harmless to a terminal, in the colour of a level or state."""
+        from rich.text import Text
+
+        return Text("\n".join(map(escape, text.split("\n"))), style=STYLES.get(level, ""))
+
+    def console(self) -> Console:
+        """What rich draws with, on stdout, in colours if they are wanted."""
         from rich.console import Console
 
         colored = self.is_colored(self.stdout)
-        console = Console(
+        return Console(
             file=self.stdout,
             force_terminal=colored or None,
             no_color=not colored,
@@ -145,6 +158,10 @@ class Output:
             emoji=False,
             markup=False,
         )
+
+    def render(self, what: Any, *, soft_wrap: bool = False) -> None:
+        """Draw with rich, as wide as the terminal, and write it as far as the encoding can."""
+        console = self.console()
         with console.capture() as drawn:
             console.print(what, soft_wrap=soft_wrap)
         for line in drawn.get().splitlines():

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from zephctl.app import App, common_options
+from zephctl.dev.lines import shown
 
 if TYPE_CHECKING:
     from zephserver.core.events import Event
     from zephserver.core.server import Server
 
-QUIET_TASKS = frozenset({"TaskPing"})  # the heartbeat of old clients
+LAST_WORDS = 1.0  # seconds that a terminal has to take what is still to be shown when the server has ended
 
 
 @click.command()
@@ -25,63 +28,46 @@ def cli(app: App) -> int:
     """Run the server in the foreground; save a task, and the next message runs the new code. Ctrl-C stops it.
 
     Browsers stay connected. Code that does not work is shown with its line, and the old one goes on. What a save of a
-    service or of the settings needs is said.
+    service or of the settings needs is said. On a terminal a table of the tasks that were called stays below.
 
     \b
       zephctl dev
+      zephctl dev -o plain
       zephctl dev -o jsonl | jq -r .text
     """
     from zephctl import scripts
 
-    def show(server: Server) -> None:
-        # Printed by a thread of its own: a terminal that is held up must not hold up the server.
-        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        server.bus.subscribe(events.put)
-        threading.Thread(target=_print, args=(app, events), name="view", daemon=True).start()
-
     settings = app.load_settings().with_workers(1).with_service(scripts.RELOADER)
-    os._exit(scripts.run_foreground(settings, show))
+    # Shown by a thread of its own: a terminal that is held up must not hold up the server.
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    views: list[threading.Thread] = []
+
+    def show(server: Server) -> None:
+        server.bus.subscribe(events.put, replay=True)  # a client may have come as soon as the port was open
+        run: Callable[[queue.SimpleQueue[Event | None]], None] = functools.partial(_print, app)
+        if app.output.can_draw and settings.log_path != "-":  # a log on stderr would be written across the table
+            from zephctl.dev.live import LiveView
+
+            run = LiveView(app.output, lambda: server.not_ready).run
+        view = threading.Thread(target=run, args=(events,), name="view", daemon=True)
+        view.start()
+        views.append(view)
+
+    status = scripts.run_foreground(settings, show)
+    events.put(None)
+    for view in views:
+        view.join(LAST_WORDS)
+    os._exit(status)
 
 
-def _print(app: App, events: queue.SimpleQueue[Event]) -> None:
+def _print(app: App, events: queue.SimpleQueue[Event | None]) -> None:
     """Body of the view's thread. The server lives on when nobody reads any more (`zephctl dev | head`)."""
-    while True:
-        event = events.get().as_dict()
-        text, level = _shown(event)
+    while (happened := events.get()) is not None:
+        event = happened.as_dict()
+        text, level = shown(event)
         if not text:
             continue
         try:
             app.output.item(event, f"{time.strftime('%H:%M:%S', time.localtime(event['at']))} {text}", level)
         except OSError:
             return
-
-
-def _shown(event: dict[str, Any]) -> tuple[str, str]:
-    """What a person sees of an event, and its colour; '' for what would only be noise."""
-    match event["kind"]:
-        case "TasksReloaded" | "ReloadMended":
-            return event["text"], "ready"
-        case "ReloadRefused":
-            return _with_source(event), "ERROR"
-        case "TaskFinished" if event["task"] not in QUIET_TASKS:
-            return event["text"], "" if event["outcome"] == "done" else "WARNING"
-        case "TaskRaised":
-            return f"{event['text']}\n{event['traceback'].rstrip()}", "ERROR"
-        case "ClientConnected" | "ClientClosed":
-            return event["text"], "DEBUG"
-        case "RestartNeeded" | "ClientRefused" | "ServiceDied" | "ServiceOverran":
-            return event["text"], "WARNING"
-    return "", ""
-
-
-def _with_source(event: dict[str, Any]) -> str:
-    """The sentence, then the line of the fault with a mark below it."""
-    text: str = event["text"]
-    line = event["source"].replace("\t", " ")  # a tab is one column of the mark, too
-    source = line.strip()
-    if source:
-        text += f"\n    {source}"
-        place = (event["column"] or 0) - 1 - (len(line) - len(line.lstrip()))
-        if place >= 0:
-            text += f"\n    {' ' * min(place, len(source))}^"
-    return text

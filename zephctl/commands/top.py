@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -41,15 +40,9 @@ def cli(app: App, interval: float, count: int | None) -> int:
 
     Keys: arrows select a service, r restarts it, l shows its log, ? shows all keys, q quits.
     """
-    if app.output.mode == "table" and _is_screen():
+    if app.output.can_draw and sys.stdin is not None and sys.stdin.isatty():
         return asyncio.run(_live(app, interval, count))
     return asyncio.run(_lines(app, interval, count))
-
-
-def _is_screen() -> bool:
-    """Whether there is a terminal that one can draw on, and a keyboard."""
-    streams = (sys.stdin, sys.stdout)
-    return all(stream is not None and stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
 
 
 async def _live(app: App, interval: float, count: int | None) -> int:

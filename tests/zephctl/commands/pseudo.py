@@ -82,6 +82,10 @@ class PseudoTerminal:
         self.screen.resize(lines, columns)
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
+    def show(self, text: str) -> None:
+        """Put a text on the screen that the program has not written."""
+        self._stream.feed(text.encode())
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program."""
         self.process.send_signal(number)

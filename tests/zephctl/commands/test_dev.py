@@ -19,25 +19,16 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from tests.zephctl.commands.pseudo import PseudoTerminal
 from tests.zephserver.conftest import Talker
-from zephctl.commands.dev import _shown
-from zephserver.core.events import ServiceChanged
-from zephserver.events import (
-    ClientConnected,
-    ReloadMended,
-    ReloadRefused,
-    RestartNeeded,
-    TaskFinished,
-    TaskRaised,
-    TasksReloaded,
-)
+from zephserver.core.control_client import ControlClient
 
 ZEPHCTL = str(Path(sys.executable).with_name("zephctl"))
 PATIENCE = 20.0
 SETTINGS = """\
 SERVICE_LIST = ["zephserver.session_manager/SimpleSessionManager", "zephserver.room_handler/RoomHandler",
                 "zephserver.router/Router", "zephserver.websocket_client/WebsocketClient"]
-TASKS_PATH = {"word": "words/Word", "trip": "words/Trip"}
+TASKS_PATH = {"word": "words/Word", "trip": "words/Trip", "talk": "words/Talk"}
 PORT_ZEPH = 0
 """
 TASK = """\
@@ -48,6 +39,9 @@ class Word(Task):
 class Trip(Task):
     def main(self):
         raise ValueError("one foot on the other")
+class Talk(Task):
+    def main(self):
+        print("a printed \u2603")
 """
 
 
@@ -170,7 +164,7 @@ def test_colours_are_left_out_when_nobody_wants_them(start_dev: Callable[..., De
     dev = start_dev("--color", "never", terminal=True)
     dev.save("2")
 
-    assert "\x1b" not in dev.see("reloaded 1 module")
+    assert not re.search(r"\x1b\[[\d;]*m", dev.see("reloaded 1 module"))
 
 
 def test_events_in_json_are_objects_one_a_line(start_dev: Callable[..., Dev]) -> None:
@@ -224,33 +218,148 @@ def test_a_fault_in_the_settings_is_a_line_and_a_status(start_dev: Callable[...,
     assert "Traceback" not in done.stderr
 
 
-# -- what is shown of an event --------------------------------------------------------------------------------------
+# -- the table below the lines --------------------------------------------------------------------------------------
 
-NOT = "not reloaded: x"
-FACTS: dict[str, Any] = {"error": "x", "file": "a.py", "line": 1, "source": "", "column": None}
+
+class Desk(PseudoTerminal):
+    """`zephctl dev` on a terminal that one can look at."""
+
+    def call(self, task: str) -> None:
+        """Call a task, as the command line does."""
+        client = ControlClient("interface.sock", PATIENCE)
+        client.call("tasks.call", name=task)
+        client.close()
+
+    def wrap(self, columns: int, lines: int) -> None:
+        """Make the window another size, as terminals do that wrap what they show."""
+        shown = [line.rstrip() for line in self.screen.display[: self.screen.cursor.y + 1]]
+        self.screen.reset()
+        self.resize(columns, lines)
+        self.show("\r\n".join(shown))
+
+    def row(self, task: str) -> list[str]:
+        """The row of a task."""
+        return next((line.split() for line in self.screen.display if line.startswith(f"{task} ")), [])
+
+
+@pytest.fixture
+def open_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Desk]]:
+    """`open_desk(*words, settings="", columns=80, lines=24, **environment)`, which shows *first* when it is ready."""
+    (tmp_path / "words.py").write_text(TASK.replace("{}", "1"))
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
+
+        def start(*words: str, settings: str = "", first: str = "\nready", **more: Any) -> Desk:
+            (tmp_path / "zephsettings.py").write_text(SETTINGS + settings)
+            desk = stack.enter_context(Desk("dev", *words, **more))
+            desk.until(first)
+            return desk
+
+        yield start
+
+
+def test_a_table_of_the_tasks_stays_below_the_lines(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk()
+    for task in ("word", "word", "trip"):
+        desk.call(task)
+    desk.until(lambda: desk.row("trip"), "the second task has a row")
+
+    lines = [line for line in desk.text.splitlines() if line]
+    assert [line.split()[0] for line in lines[-4:]] == ["TASK", "trip", "word", "ready"]
+    assert (desk.row("word")[1:3], desk.row("trip")[1:3]) == (["2", "0"], ["1", "1"])
+    assert "task trip of the command line: task-failed in" in lines[-5]
+    assert desk.text.count("TASK") == 1
+
+
+def test_the_last_line_tells_what_came_of_the_last_save(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
+    desk = open_desk()
+    path = tmp_path / "words.py"
+    before = path.read_text()
+
+    path.write_text(before + "x = (")
+    desk.until("ready  not reloaded since ")
+    assert desk.style_of("not reloaded since").fg == "red"
+    path.write_text(before)
+    desk.until("ready  mended at ")
+    path.write_text(before.replace("1", "2"))
+    desk.until("ready  reloaded at ")
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 60), (40, 12), (20, 10), (20, 4)])
+def test_the_table_fits_terminals_of_all_sizes(open_desk: Callable[..., Desk], columns: int, lines: int) -> None:
+    desk = open_desk(columns=columns, lines=lines)
+    desk.call("word")
+    desk.until(lambda: desk.row("word") or lines < 10, "its row")
+    desk.until(lambda: desk.screen.cursor.y == len(desk.text.rstrip().splitlines()), "the cursor stands below")
+
+    assert desk.screen.display[desk.screen.cursor.y - 1].startswith("ready")
+    assert desk.screen.cursor.x == 0
+
+
+def test_it_follows_the_size_of_the_window(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk()
+    desk.call("word")
+    desk.until(lambda: desk.row("word"), "its row")
+
+    for columns, lines, cells in ((30, 24, 4), (80, 24, 9), (40, 30, 5)):
+        desk.wrap(columns, lines)
+        desk.until(lambda cells=cells: len(desk.row("word")) == cells, f"a row of {columns} columns")
+        assert desk.text.count("TASK") == desk.text.count("\nword ") == desk.text.count("\nready") == 1
+        assert "task word of the" in desk.text
+
+
+def test_what_a_task_prints_stands_above_the_table(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(PYTHONIOENCODING="ascii")
+    desk.call("talk")
+    desk.until(lambda: desk.row("talk"), "its row")
+
+    assert "\na printed \\u2603\n" in desk.text.partition("TASK")[0]
+
+
+@pytest.mark.parametrize(("words", "wish"), [((), {"NO_COLOR": "1"}), (("--color", "never"), {})])
+def test_the_table_needs_no_colours(
+    open_desk: Callable[..., Desk], words: tuple[str, ...], wish: dict[str, str]
+) -> None:
+    desk = open_desk(*words, **wish)
+    desk.call("trip")
+    desk.until(lambda: desk.row("trip"), "its row")
+
+    assert desk.colours() == {"default"}
 
 
 @pytest.mark.parametrize(
-    ("event", "shown"),
-    [
-        (TasksReloaded(modules=("a",), seconds=0.01, running=0), ("reloaded 1 module (a) in 10 ms", "ready")),
-        (ReloadMended(file="a.py"), ("mended: a.py is as it was, so there is nothing to load", "ready")),
-        (ReloadRefused(**FACTS), ("not reloaded: x", "ERROR")),
-        (ReloadRefused(**FACTS | {"source": "\tx = (", "column": 6}), (f"{NOT}\n    x = (\n        ^", "ERROR")),
-        (ReloadRefused(**FACTS | {"source": "  x", "column": 1}), ("not reloaded: x\n    x", "ERROR")),
-        (ReloadRefused(**FACTS | {"source": "x", "column": 99}), ("not reloaded: x\n    x\n     ^", "ERROR")),
-        (ReloadRefused(**FACTS | {"source": "a\tb", "column": 3}), ("not reloaded: x\n    a b\n      ^", "ERROR")),
-        (ReloadRefused(**FACTS | {"source": "  "}), ("not reloaded: x", "ERROR")),
-        (TaskFinished(task="a", cid="c", seconds=0.002, outcome="done"), ("task a of c: done in 2.0 ms", "")),
-        (TaskFinished(task="a", cid="", seconds=0.002, outcome="done"),
-         ("task a of the command line: done in 2.0 ms", "")),
-        (TaskFinished(task="a", cid="c", seconds=0.002, outcome="x"), ("task a of c: x in 2.0 ms", "WARNING")),
-        (TaskFinished(task="TaskPing", cid="c", seconds=0.002, outcome="done"), ("", "")),
-        (TaskRaised(task="a", cid="c", error="E", traceback="T\n"), ("task a of c raised E\nT", "ERROR")),
-        (ClientConnected(cid="c", user="ann", address="::1"), ("client c connected: ann from ::1", "DEBUG")),
-        (RestartNeeded(what=("a/B", "the server")), ("restart a/B, the server to use what has changed", "WARNING")),
-        (ServiceChanged(name="a", old="x", new="y", error=None), ("", "")),  # type: ignore[arg-type]
-    ],
-)  # fmt: skip
-def test_a_person_sees_what_matters(event: Any, shown: tuple[str, str]) -> None:
-    assert _shown(event.as_dict()) == shown
+    ("words", "settings", "term"),
+    [((), "", "dumb"), (("-o", "plain"), "", "xterm"), ((), "LOG_PATH = '-'", "xterm")],
+    ids=["dumb", "plain", "log on stderr"],
+)
+def test_where_a_table_cannot_stay_there_are_only_lines(
+    open_desk: Callable[..., Desk], words: tuple[str, ...], settings: str, term: str
+) -> None:
+    desk = open_desk(*words, settings=settings, first="Ctrl-C stops it", columns=300, TERM=term)
+    desk.call("word")
+    desk.until("task word of the command line: done in")
+
+    assert "TASK" not in desk.text
+    assert b"\x1b[2K" not in desk.raw
+
+
+def test_whatever_ends_it_the_terminal_is_as_it_was(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk()
+    desk.call("word")
+    desk.until(lambda: desk.row("word"), "its row")
+
+    assert desk.is_as_before()
+
+
+def test_ctrl_c_leaves_the_table_and_a_free_line(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk()
+    desk.call("word")
+    desk.until(lambda: desk.row("word"), "its row")
+
+    desk.type("\x03")
+
+    assert desk.ended() == 0
+    above, _, table = desk.text.rstrip().partition("\n\nTASK")
+    assert above.endswith("\nstopping: signal SIGINT")
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["word"]
+    assert (desk.screen.cursor.x, desk.screen.display[desk.screen.cursor.y].strip()) == (0, "")

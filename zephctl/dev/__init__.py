@@ -1,0 +1,1 @@
+"""The view of `zephctl dev` on a terminal."""
