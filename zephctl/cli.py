@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import click
 
@@ -17,38 +18,39 @@ from zephctl.output import JSON, Output, closed_pipe
 from zephserver.core.errors import ZephError
 from zephserver.version import __version__
 
-# name: (module below zephctl.commands, first line of its help). Modules are imported when their command is asked for;
-# `zephctl --help` needs none of them.
+# name: (module below zephctl.commands, what it does, so short that two of them stand beside each other). Modules are
+# imported when their command is asked for; `zephctl --help` needs none of them.
 COMMANDS = {
-    "new": ("new", "Make a folder with an example that runs at once."),
-    "check": ("check", "Check the settings, services and tasks without starting them."),
-    "start": ("start", "Start the server and return when it is ready."),
-    "dev": ("dev", "Run the server, and load changed tasks while it runs."),
-    "reload": ("reload", "Load the code of the tasks that has changed."),
-    "stop": ("stop", "Stop the server and return when it is down."),
-    "restart": ("restart", "Stop the server and start it again."),
-    "wait": ("wait", "Wait until the server is ready, or stopped."),
-    "status": ("status", "Show whether the server runs and how it is."),
-    "services": ("services", "Look at the services and act on them."),
-    "tasks": ("tasks", "Look at the tasks, and call one as a browser would."),
-    "clients": ("clients", "Look at the open connections, and end some."),
-    "rooms": ("rooms", "Look at the rooms and who is in them."),
-    "users": ("users", "Look at the users who are connected."),
-    "say": ("say", "Send a message to browsers."),
-    "token": ("token", "Sign a token with which a user can connect."),
+    "new": ("new", "Make a running example."),
+    "check": ("check", "Check without starting."),
+    "start": ("start", "Start, return when ready."),
+    "dev": ("dev", "Run and load saved tasks."),
+    "reload": ("reload", "Load changed tasks."),
+    "stop": ("stop", "Stop, return when down."),
+    "restart": ("restart", "Stop and start again."),
+    "wait": ("wait", "Wait for a ready server."),
+    "status": ("status", "Show how the server is."),
+    "services": ("services", "Show and act on services."),
+    "tasks": ("tasks", "Show tasks, and call one."),
+    "clients": ("clients", "Show and end connections."),
+    "rooms": ("rooms", "Show rooms and members."),
+    "users": ("users", "Show who is connected."),
+    "say": ("say", "Send browsers a message."),
+    "token": ("token", "Sign a token for a user."),
     "top": ("top", "Watch the server live."),
-    "bench": ("bench", "Put load on the server and measure it."),
-    "metrics": ("metrics", "Print everything that is counted."),
-    "events": ("events", "Show what happens in the server."),
-    "tail-log": ("tail_log", "Show the last lines of the log, and follow it."),
-    "log-level": ("log_level", "Show or change the log level of a running server."),
-    "settings": ("settings", "Show the settings and where each comes from."),
-    "command": ("command", "Send any command to the server, also one of your services."),
-    "cluster": ("cluster", "Look at the cluster, say an event to it, and hear its events."),
-    "doctor": ("doctor", "Look for trouble in a folder and on this machine."),
-    "unit": ("unit", "Print a systemd unit, or a Dockerfile with a compose file."),
-    "completion": ("completion", "Print what makes a shell complete our commands and your names."),
+    "bench": ("bench", "Measure under load."),
+    "metrics": ("metrics", "Print what is counted."),
+    "events": ("events", "Show what happens."),
+    "tail-log": ("tail_log", "Show and follow the log."),
+    "log-level": ("log_level", "Show or set log levels."),
+    "settings": ("settings", "Show the settings."),
+    "command": ("command", "Send any command."),
+    "cluster": ("cluster", "Look at the cluster."),
+    "doctor": ("doctor", "Look for trouble."),
+    "unit": ("unit", "Print a systemd unit."),
+    "completion": ("completion", "Complete in your shell."),
 }
+TWO_COLUMNS = 78  # cells that they take
 
 
 class LazyGroup(click.Group):
@@ -76,16 +78,23 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in --help, without importing anything."""
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands instead of the options, which the last line has: all of it fits on a small terminal."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+            rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
+            if formatter.width < TWO_COLUMNS:
+                formatter.write_dl(rows)
+                return
+            cells = [f"{name:<12}{summary:<27}" for name, summary in rows]
+            half = -(-len(cells) // 2)
+            for left, right in zip_longest(cells[:half], cells[half:], fillvalue=""):
+                formatter.write(f"  {left}{right}".rstrip() + "\n")
 
 
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Examples and options: zephctl COMMAND --help. Exit statuses: zephctl(1).",
+    epilog="Options: --version, and --help for each COMMAND. Exit statuses: zephctl(1).",
 )
 @click.version_option(__version__, prog_name="zephctl", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -93,7 +102,6 @@ def cli() -> None:
 
     \b
       zephctl new chat && cd chat && zephctl start
-      zephctl status
       zephctl tail-log -f
     """
 
