@@ -71,7 +71,7 @@ def test_every_setting_is_in_the_manual() -> None:
 def test_a_page_reads_well() -> None:
     text = re.sub(r".\x08", "", mandoc("-O", "width=78", str(ROOT / "man/man1/zephctl-services.1")))
 
-    assert re.search("zephctl-services . look at the services and act on them", text)
+    assert re.search("zephctl-services . show and act on services", text)
     assert re.search(r"^ +3 +It does not run: the server for status, the service", text, re.MULTILINE)
     assert "\n           zephctl services stack Router\n" in text
 
