@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from zephserver.core.origin import is_library
+
 _NOT_OURS = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__"})
-_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 _PRODUCT = frozenset({"zephserver", "zephctl"})  # it may lie below the folder of who works on it
 
 
@@ -54,7 +55,7 @@ def source_of(module: object) -> Path | None:
     file = getattr(module, "__dict__", {}).get("__file__")  # no getattr(): a lazy module would be loaded by that
     if not isinstance(file, str) or not file.endswith(".py"):
         return None
-    if file.startswith(_STANDARD_LIBRARY) or "/site-packages/" in file or "/dist-packages/" in file:
+    if is_library(file):
         return None
     return Path(os.path.abspath(file))
 

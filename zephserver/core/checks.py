@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from zephserver.core.errors import ServiceNotLoaded
 from zephserver.core.service import load_service
 from zephserver.core.settings_page import Settings
@@ -9,15 +11,27 @@ from zephserver.core.settings_page import Settings
 
 def check(settings: Settings) -> list[str]:
     """Import every service and ask those that have a `check(settings)` of their own; one line for each fault."""
-    faults = []
+    faults: dict[str, list[str]] = {}  # what is wrong, and the services that it concerns
+    own_faults: list[str] = []
     # The session manager first: what it sets up, tasks and other services may need to be imported.
     for name in sorted(settings.service_list, key=lambda name: name != settings.my_session_handler):
         try:
             service = load_service(name)
         except ServiceNotLoaded as error:
-            faults.append(f"SERVICE_LIST: {error}")
+            faults.setdefault(error.why, []).append(name)
             continue
         own_check = getattr(service, "check", None)
         if callable(own_check):
-            faults += own_check(settings)
-    return [f"{settings.file}: {fault}" if settings.file else fault for fault in faults]
+            own_faults += own_check(settings)
+    together = [*told_once("SERVICE_LIST", "service", faults), *own_faults]
+    # A fault that names its own file and line needs no other.
+    return [f"{settings.file}: {fault}" if settings.file and not fault.startswith("/") else fault for fault in together]
+
+
+def told_once(setting: str, kind: str, faults: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line for each reason, with the names that it concerns; the setting is told where no place in a file is."""
+    lines = []
+    for why, names in faults.items():
+        who = f"{kind}{'' if len(names) == 1 else 's'} {', '.join(names)}"
+        lines.append(f"{why} ({who})" if why.startswith("/") else f"{setting}: {who}: {why}")
+    return lines

@@ -112,7 +112,7 @@ class ServiceNotLoaded(ServiceError):
     code = "service-not-loaded"
 
     def __init__(self, name: str, why: str) -> None:
-        self.name = name
+        self.name, self.why = name, why
         super().__init__(f"service {name} is not loaded: {why}")
 
 

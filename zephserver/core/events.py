@@ -47,7 +47,8 @@ class ServerReady(Event):
     services: int
 
     def __str__(self) -> str:
-        return f"ready: {self.services} services in {self.seconds:.2f} s"
+        services = "1 service" if self.services == 1 else f"{self.services} services"
+        return f"ready: {services} in {self.seconds:.2f} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

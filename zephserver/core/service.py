@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from zephserver.core.errors import ServiceNotLoaded
+from zephserver.core.origin import is_of_the_user, origin_of
 
 if TYPE_CHECKING:
     from zephserver.core.server import Server
@@ -91,18 +92,20 @@ def load_class(name: str) -> type[Any]:
     path = ServicePath.parse(name)
     try:
         module = importlib.import_module(path.module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (path.module + ".").startswith(error.name + "."):
-            raise ServiceNotLoaded(
-                name, f"there is no module {error.name!r} in the settings folder or installed"
-            ) from error
-        raise ServiceNotLoaded(name, f"importing {path.module} raised {error!r}") from error
     except (Exception, SystemExit) as error:
-        raise ServiceNotLoaded(name, f"importing {path.module} raised {error!r}") from error
+        raise ServiceNotLoaded(name, _why_not_imported(path.module, error)) from error
     found = getattr(module, path.class_name, None)
     if not isinstance(found, type):
         raise ServiceNotLoaded(name, f"module {path.module} has no class {path.class_name!r}")
     return found
+
+
+def _why_not_imported(module: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+        return f"there is no module {error.name!r} in the settings folder or installed"
+    origin = origin_of(error, is_of_the_user)
+    why = str(origin) if origin.file is not None else f"importing {module} raised {origin.what}"
+    return " ".join(why.split())
 
 
 def load_service(name: str) -> type[Any]:

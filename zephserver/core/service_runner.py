@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zephserver.core import runtime
 from zephserver.core.bus import EventBus
 from zephserver.core.clock import Clock
-from zephserver.core.errors import SettingsError, ZephError
+from zephserver.core.errors import ServiceNotLoaded, SettingsError, ZephError
 from zephserver.core.events import ServiceChanged, ServiceDied, ServiceOverran
 from zephserver.core.lifecycle import State, Trigger, next_state
 from zephserver.core.managed_service import ManagedService
@@ -116,8 +116,9 @@ class ServiceRunner:
     def _broke(self, service: ManagedService, error: BaseException, trace: str) -> None:
         """The service could not be constructed. Under the lock."""
         service.traceback = trace
-        self.move(service, Trigger.BROKE, error=_short(error))
-        self._bus.post(ServiceDied(name=service.name, error=_short(error), traceback=trace))
+        why = error.why if isinstance(error, ServiceNotLoaded) else _short(error)
+        self.move(service, Trigger.BROKE, error=why)
+        self._bus.post(ServiceDied(name=service.name, error=why, traceback=trace))
         self._lost(service)
 
     def forget(self, service: ManagedService) -> None:

@@ -62,10 +62,10 @@ def test_every_service_that_cannot_be_loaded_is_told(zephctl: Zephctl, write_set
     where = f"zephctl: {path}: SERVICE_LIST: service"
     assert (answer.status, answer.stdout) == (6, "")
     assert answer.stderr == (
-        f"{where} nowhere/Service is not loaded: there is no module 'nowhere' in the settings folder or installed\n"
-        f"{where} workers/Nobody is not loaded: module workers has no class 'Nobody'\n"
-        f"{where} half/Half is not loaded: class Half has no method disable\n"
-        f"{where} bad/Service is not loaded: importing bad raised ZeroDivisionError('division by zero')\n"
+        f"{where} nowhere/Service: there is no module 'nowhere' in the settings folder or installed\n"
+        f"{where} workers/Nobody: module workers has no class 'Nobody'\n"
+        f"{where} half/Half: class Half has no method disable\n"
+        f"zephctl: {folder}/bad.py:1: ZeroDivisionError: division by zero (service bad/Service)\n"
     )
 
 
@@ -95,7 +95,7 @@ def test_faults_in_json_are_an_error(zephctl: Zephctl, write_settings: Write) ->
     assert (answer.status, answer.stdout) == (6, "")
     assert answer.stderr == (
         '{"schema": 1, "error": {"code": "bad-settings", "message": '
-        f"\"{path}: SERVICE_LIST: service workers/Nobody is not loaded: module workers has no class 'Nobody'\"}}}}\n"
+        f"\"{path}: SERVICE_LIST: service workers/Nobody: module workers has no class 'Nobody'\"}}}}\n"
     )
 
 

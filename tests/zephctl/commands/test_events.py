@@ -37,7 +37,7 @@ def test_past_events_are_numbered_sentences(zephctl: Zephctl, serve: Serve) -> N
         f"4\tservice {PUPPET} went from available to starting",
         f"5\tservice {PUPPET} went from starting to ready",
     ]
-    assert lines[4].startswith("6\tready: 1 services in ")
+    assert lines[4].startswith("6\tready: 1 service in ")
 
 
 def test_without_following_the_past_is_shown_from_the_start(zephctl: Zephctl, serve: Serve) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from zephserver.core.checks import check
 from zephserver.core.settings import make_settings
 
@@ -21,9 +23,24 @@ def test_every_service_that_cannot_be_imported_is_named_with_the_file(bench: Ben
 
     faults = check(make_settings(values, file=Path("/x/zephsettings.py")))
 
-    assert faults[0].startswith("/x/zephsettings.py: SERVICE_LIST: service bench/Missing is not loaded")
-    assert faults[1].startswith("/x/zephsettings.py: SERVICE_LIST: service nowhere.at.all/X is not loaded")
-    assert len(faults) == 2
+    assert faults == [
+        "/x/zephsettings.py: SERVICE_LIST: service bench/Missing: module bench has no class 'Missing'",
+        "/x/zephsettings.py: SERVICE_LIST: service nowhere.at.all/X: "
+        "there is no module 'nowhere' in the settings folder or installed",
+    ]
+
+
+def test_a_module_that_cannot_be_imported_is_told_once_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_up_services.py").write_text("class A: pass\nclass B(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    values = {"SERVICE_LIST": ["made_up_services/A", "made_up_services/B"]}
+
+    faults = check(make_settings(values, file=Path("/x/zephsettings.py")))
+
+    place = f"{tmp_path}/made_up_services.py:2"
+    assert faults == [f"{place}: SyntaxError: invalid syntax (services made_up_services/A, made_up_services/B)"]
 
 
 def test_a_service_may_check_the_settings_itself_and_is_not_constructed(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from zephserver.core.lifecycle import State
 EXAMPLES: list[tuple[Event, str]] = [
     (events.ServerStarted(version="1", pid=7), "zephserver 1 started, pid 7"),
     (events.ServerReady(seconds=1.234, services=4), "ready: 4 services in 1.23 s"),
+    (events.ServerReady(seconds=1.234, services=1), "ready: 1 service in 1.23 s"),
     (events.ServerStopping(reason="signal SIGTERM"), "stopping: signal SIGTERM"),
     (events.ServerStopped(seconds=0.5, clean=True), "stopped in 0.50 s"),
     (events.ServerStopped(seconds=0.5, clean=False), "stopped in 0.50 s, not cleanly: a service is stuck"),
