@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from zephserver.core import runtime
 from zephserver.core.command_table import command
 from zephserver.core.errors import BadRequest, SettingsError
 from zephserver.core.service import Service
@@ -114,19 +115,19 @@ class TokenSessionManager(_Resident):
     to be good when the connection is made; an open connection outlives it.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        server = runtime.find_server()
+        faults = self.check(server.settings) if server is not None else []
+        if faults:  # here and not in main(): who requires it shall not begin
+            raise SettingsError(faults)
+
     @staticmethod
     def check(settings: Settings) -> list[str]:
         """What is wrong, for `zephctl check`."""
         if settings.token_secret is not None:
             return []
         return ["TOKEN_SECRET: TokenSessionManager needs a secret; make one with: openssl rand -hex 32"]
-
-    def main(self) -> None:
-        """Refuse to run without a secret."""
-        faults = self.check(self.server.settings)
-        if faults:
-            raise SettingsError(faults)
-        super().main()
 
     def get_user_session(self, instance: Handshake, message: Mapping[str, Any]) -> User | None:
         """The user that the token names, None without a good one. Raises SessionExpired. Any thread."""

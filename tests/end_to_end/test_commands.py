@@ -675,7 +675,7 @@ def test_tail_log_follows_over_a_restart(spawn: Spawn, run: Run, folder: Path) -
     lines = [tail.stdout.readline()]
 
     run(folder, "zephctl", "restart")
-    while sum("ready: 1 services" in line for line in lines) < 2:
+    while sum("ready: 1 service in" in line for line in lines) < 2:
         lines.append(tail.stdout.readline())
     log = log_of(folder)
     tail.send_signal(signal.SIGINT)

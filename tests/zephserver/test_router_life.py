@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.zephserver.tasks import Echo, ThreadEcho, task, waiting
-from zephserver.core.errors import StartFailed
+from zephserver.core.errors import SettingsError
 from zephserver.core.settings import make_settings
 from zephserver.events import ClientClosed, TaskFinished
 from zephserver.router import Router
@@ -89,7 +89,7 @@ def test_a_task_that_cannot_be_loaded_is_told_by_its_name(
 
 
 def test_a_server_with_a_broken_task_does_not_start(make_site: MakeSite) -> None:
-    with pytest.raises(StartFailed):
+    with pytest.raises(SettingsError):
         make_site(TASKS_PATH={"mine": "no_such_module/X"}, RESTART_INTENSITY=0)
 
 

@@ -12,8 +12,9 @@ import jwt
 import pytest
 
 from zephserver import tokens
-from zephserver.core.errors import SessionExpired, StartFailed
+from zephserver.core.errors import SessionExpired, SettingsError
 from zephserver.core.settings import make_settings
+from zephserver.core.settings_page import Settings
 from zephserver.engines.interface import Handshake
 from zephserver.session_manager import TokenSessionManager, User
 
@@ -152,11 +153,11 @@ def test_a_time_that_is_no_number_of_seconds_is_no_token(claim: str, number: flo
 
 def test_who_signs_with_no_secret_is_not_believed_by_a_manager_without_one(make_site: MakeSite) -> None:
     class Careless(TokenSessionManager):
-        """Overrides main() and so forgets to look whether there is a secret."""
+        """Overrides check() and so forgets to look whether there is a secret."""
 
-        def main(self) -> None:
-            self._disabled.wait()
-            self._disabled.clear()
+        @staticmethod
+        def check(settings: Settings) -> list[str]:
+            return []
 
     ann = make_site(session_manager=Careless).connect()
 
@@ -237,8 +238,8 @@ def test_without_a_good_token_one_is_closed_with_4003(site: Site, session_id: An
 
 
 def test_a_server_without_a_secret_does_not_start(make_site: MakeSite) -> None:
-    with pytest.raises(StartFailed, match="TOKEN_SECRET: TokenSessionManager needs a secret"):
-        make_site(SERVICE_LIST=_services(), MY_SESSION_HANDLER=MANAGER, RESTART_INTENSITY=0)
+    with pytest.raises(SettingsError, match="TOKEN_SECRET: TokenSessionManager needs a secret"):
+        make_site(SERVICE_LIST=_services(), MY_SESSION_HANDLER=MANAGER)
 
 
 def test_check_says_that_the_secret_is_missing() -> None:

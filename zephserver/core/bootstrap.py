@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from zephserver.core.errors import StartFailed, ZephError
+from zephserver.core.errors import SettingsError, StartFailed, ZephError
 from zephserver.core.logs import LogStream
 from zephserver.core.notify import Notify
 from zephserver.core.runtime import current_server
@@ -65,7 +65,8 @@ def run(
     the others run on; with *strict* such a service ends the server. With *capture_output* what is printed goes to the
     log.
 
-    Raises SettingsError, AlreadyRunning, FileRefused before anything runs, StartFailed when *strict*.
+    Raises SettingsError, AlreadyRunning, FileRefused before anything runs. When *strict*, or when an essential service
+    did not start, which ends the server, it raises StartFailed, or SettingsError for what `zephctl check` finds.
     """
     if not isinstance(settings, Settings):
         settings = load_settings(find_settings_file(settings))
@@ -80,13 +81,13 @@ def run(
         try:
             server.start()
             gc.freeze()  # what is here now stays; the collector need not look at it again
-        except StartFailed as error:
+        except (StartFailed, SettingsError) as error:
             failure = error
             if not server.is_stopping:
                 logging.getLogger(__name__).error("%s", error)
         if failure is not None and strict:
             server.stop("the start failed")
-            raise failure
+            raise server.explain(failure) if isinstance(failure, StartFailed) else failure
         came_up = not server.is_stopping
         if on_started is not None and came_up:
             on_started(server, failure)

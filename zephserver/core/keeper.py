@@ -21,7 +21,7 @@ _log = logging.getLogger("zephserver.core.server")
 
 
 class Keeper:
-    """Sees to time-outs of services, to the lock and the control socket, and to systemd's watchdog."""
+    """Sees to time-outs and late readiness of services, to lock and control socket, and to systemd's watchdog."""
 
     def __init__(self, server: Server, notify: Notify) -> None:
         self._server, self._notify = server, notify
@@ -58,6 +58,7 @@ class Keeper:
             if now >= next_guard and not server.is_stopping:
                 next_guard = now + GUARD
                 self._guard()
+            server.look_ready()
             if self._notify.watchdog:
                 self._notify.send("WATCHDOG=1")
             self._kick.wait(pause if deadline is None else max(0.0, min(pause, deadline - now)))

@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 from zephserver.core import core_commands, legacy, runtime
 from zephserver.core.bus import EventBus
+from zephserver.core.checks import check
 from zephserver.core.clock import Clock, SystemClock
 from zephserver.core.cluster.factory import make_engine
 from zephserver.core.cluster.manager import ClusterManager
 from zephserver.core.command_table import CommandTable
 from zephserver.core.control import ControlServer
-from zephserver.core.errors import StartFailed, ZephError
+from zephserver.core.errors import SettingsError, StartFailed, ZephError
 from zephserver.core.events import (
     Recovered,
     ServerReady,
@@ -28,6 +29,7 @@ from zephserver.core.events import (
     SettingsWarned,
 )
 from zephserver.core.keeper import Keeper
+from zephserver.core.lifecycle import State
 from zephserver.core.lock import Lock
 from zephserver.core.log_file import LogFile
 from zephserver.core.logs import Log, LogHandler
@@ -38,6 +40,7 @@ from zephserver.core.settings_page import Settings
 from zephserver.core.threads import all_stacks
 from zephserver.version import __version__
 
+BUSY = frozenset({State.CONSTRUCTING, State.STARTING, State.STOPPING, State.STUCK})
 SERVICES_SHARE = 0.9  # of SHUTDOWN_TIMEOUT; the rest is for the cluster, the socket and the last lines of the log
 
 
@@ -78,7 +81,8 @@ class Server:
         self._keeper = Keeper(self, self._notify)
         self._stopping = threading.Lock()
         self._is_stopping = False
-        self._ready = False
+        self._is_over = False  # the start, well or not
+        self._is_announced = False
         self._started = 0.0
         self._undo: list[Callable[[], object]] = []  # what close() has to take down, last first
         self._advised: set[str] = set()  # names of 2015 that were warned about
@@ -125,7 +129,8 @@ class Server:
     def start(self) -> None:
         """Open if need be, start the cluster and every service, and return when all of them are ready.
 
-        Raises StartFailed naming those that are not; the others run on, and stop() is still needed.
+        Raises StartFailed naming those that are not; the others run on, and stop() is still needed. Without an
+        essential service the server ends, and SettingsError names all that `zephctl check` finds, if that is anything.
         """
         if not self._undo and not self._is_stopping:
             self.open()
@@ -150,12 +155,36 @@ class Server:
                 del faults[name]  # what requires a service that failed only tells of that one again
         if self._is_stopping:
             raise StartFailed(f"stopped while starting: {self.stop_reason}")
+        self._is_over = True
         if faults:
-            raise StartFailed("; ".join(faults.values()))
-        self._ready = True
+            failure = StartFailed("; ".join(faults.values()))
+            if any(map(self._is_given_up, errors)):
+                explained = self.explain(failure)
+                self.request_stop(f"an essential service cannot start: {failure}", exit_status=1)
+                raise explained
+            raise failure
+        self._announce()
+
+    def look_ready(self) -> None:
+        """Tell that the server is ready, if what failed at its start was mended. Any thread, any number of times."""
+        if not self._is_announced and self._is_over and not self.not_ready:
+            self._announce()
+
+    def _announce(self) -> None:
+        with self._stopping:
+            if self._is_announced:
+                return
+            self._is_announced = True
         seconds = self.clock.monotonic() - self._started
         self.bus.publish(ServerReady(seconds=seconds, services=len(self.settings.service_list)))
         self._notify.send("READY=1", "STATUS=ready")
+
+    def explain(self, failure: StartFailed) -> ZephError:
+        """SettingsError with all that `zephctl check` finds, or the failure itself when that is nothing."""
+        if not BUSY.isdisjoint(self.services.counts()):
+            return failure  # one of them may hang in an import, for which check() would wait
+        faults = check(self.settings)
+        return SettingsError(faults) if faults else failure
 
     def __enter__(self) -> Server:
         try:
@@ -201,7 +230,7 @@ class Server:
         if self._is_stopping:
             return "stopping"
         counts = self.services.counts()
-        if not self._ready or counts.get("ready", 0) != counts["total"]:
+        if not self._is_over or counts.get("ready", 0) != counts["total"]:
             return f"{counts.get('ready', 0)} of {counts['total']} services are ready"
         unready = self.unready()
         if unready:
@@ -275,8 +304,9 @@ class Server:
         return self.services.names
 
     def unready(self) -> dict[str, str]:
-        """What keeps the server from being ready though all its services are, by name; nothing here."""
-        return {}
+        """What keeps the server from being ready though all its services are, by name."""
+        services = self.services.get_all_services()
+        return {name: s.not_ready for name, s in services.items() if isinstance(s, Service) and s.not_ready}
 
     def force_exit(self, status: int) -> None:
         """End the process at once, whatever its threads are doing."""
@@ -313,6 +343,10 @@ class Server:
         self._undo.append(lambda: root.removeHandler(handler))
         if self._owns_process:
             root.setLevel(self.log.floor)  # a host program's level is not ours to change
+
+    def _is_given_up(self, name: str) -> bool:
+        """Whether a service is essential, and was not enabled at the start: nobody will try again."""
+        return self.services.details(name)["essential"] and self.services.state(name) is State.AVAILABLE
 
     def _essential_failed(self, name: str, why: str) -> None:
         self.request_stop(f"essential service {name} is lost: {why}", exit_status=1)

@@ -28,11 +28,13 @@ class Service:
 
     `server` is the server that runs it, from the moment main() is called. A service that sets `notify_ready = True`
     counts as started only when it calls `ready()`, from any thread; the others are ready when their thread runs.
-    `requires`, `essential` and the like may be set here as well as in SERVICE_OPTIONS, which wins.
+    `requires`, `essential` and the like may be set here as well as in SERVICE_OPTIONS, which wins. While `not_ready`
+    says why, the server is not ready though all its services are.
     """
 
     notify_ready: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
+    not_ready: str = ""
     server: Server
     _notifier: Notifier | None = None
 

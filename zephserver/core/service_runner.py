@@ -176,7 +176,10 @@ class ServiceRunner:
             return
         service.remember_death(now)
         policy = service.options.policy
-        if not policy.allows(service.deaths, now):
+        if isinstance(failure, SettingsError):  # it would fail again
+            self.move(service, Trigger.GIVE_UP, error=error)
+            self._lost(service)
+        elif not policy.allows(service.deaths, now):
             last = error or "main returned"
             why = f"it ended {len(service.deaths)} times in {policy.period:g} s; the last time: {last}"
             self.move(service, Trigger.GIVE_UP, error=why)
@@ -266,6 +269,8 @@ def _trace_of(error: BaseException) -> str:
 
 def _short(error: BaseException) -> str:
     """The error as one line for `status`: kind and text."""
+    if isinstance(error, SettingsError):
+        return "; ".join(error.faults)
     text = str(error).partition("\n")[0]
     if isinstance(error, ZephError):  # already a sentence for people
         return text

@@ -13,7 +13,14 @@ import pytest
 
 from zephserver.core import keeper, runtime
 from zephserver.core.command_table import command
-from zephserver.core.errors import AlreadyRunning, FileRefused, StartFailed, UnknownCommand, ZephError
+from zephserver.core.errors import (
+    AlreadyRunning,
+    FileRefused,
+    SettingsError,
+    StartFailed,
+    UnknownCommand,
+    ZephError,
+)
 from zephserver.core.events import (
     Recovered,
     ServerReady,
@@ -21,6 +28,7 @@ from zephserver.core.events import (
     ServerStopped,
     ServerStopping,
     ServiceChanged,
+    ServiceDied,
     SettingsWarned,
 )
 from zephserver.core.lifecycle import State
@@ -535,3 +543,89 @@ def test_the_stacks_of_all_threads_have_their_names() -> None:
     gate.set()
     thread.join(5)
     assert "Thread service:a/B\n" in stacks
+
+
+# -- a start that fails -------------------------------------------------------------------------------------------
+
+
+def test_a_start_without_an_essential_service_ends_the_server(bench: Bench, make: Make) -> None:
+    front = bench.puppet("Front", requires=("bench/Nobody",), essential=True)
+    server = make(front, good := bench.puppet("Good"))
+
+    with pytest.raises(StartFailed, match=r"service bench/Front has failed: it requires 'bench/Nobody'"):
+        server.start()
+
+    assert server.closed.wait(5)
+    assert server.exit_status == 1
+    assert server.services.state(good) is State.AVAILABLE
+    assert history(server, ServerStopping)[0].reason.startswith(
+        "an essential service cannot start: service bench/Front"
+    )
+
+
+def test_a_start_that_ends_the_server_names_everything_that_check_finds(bench: Bench, make: Make) -> None:
+    def refuse(self: object) -> None:
+        raise SettingsError(["A: is wrong", "B: is wrong"])
+
+    both = staticmethod(lambda settings: ["A: is wrong", "B: is wrong"])
+    picky = bench.puppet("Picky", main=refuse, notify_ready=True, check=both)
+    front = bench.puppet("Front", requires=(picky,), essential=True)
+    other = bench.puppet("Other", check=staticmethod(lambda settings: ["C: is wrong"]))
+    server = make(picky, front, other)
+
+    with pytest.raises(SettingsError) as raised:
+        server.start()
+
+    assert raised.value.faults == ["A: is wrong", "B: is wrong", "C: is wrong"]
+    assert server.closed.wait(5)
+    deaths = [event for event in history(server, ServiceDied) if event.name == picky]
+    assert [event.error for event in deaths] == ["A: is wrong; B: is wrong"]  # once: it would fail again
+
+
+def test_a_start_that_failed_waits_for_nothing_that_hangs(bench: Bench, make: Make) -> None:
+    def check(settings: object) -> list[str]:
+        raise AssertionError("asked, though it may hang")
+
+    slow = bench.add(type("Slow", (bench.Puppet, Service), {"notify_ready": True, "check": staticmethod(check)}))
+    front = bench.puppet("Front", requires=(slow,), essential=True)
+    server = make(slow, front, START_TIMEOUT=0.05)
+
+    with pytest.raises(StartFailed, match=r"service bench/Slow: it has not called ready\(\)"):
+        server.start()
+
+    assert server.closed.wait(5)
+
+
+def test_a_server_whose_start_failed_is_ready_when_what_failed_is_mended(bench: Bench, make: Make) -> None:
+    class Slow(bench.Puppet, Service):
+        notify_ready = True
+
+    words = Words()
+    server = make(name := bench.add(Slow), START_TIMEOUT=0.05, more={"notify": words})
+    with pytest.raises(StartFailed):
+        server.start()
+    assert not server.is_ready
+
+    server.get_service(name).ready()
+    server.look_ready()
+
+    wait_for(server.bus, ServerReady)
+    assert server.is_ready
+    server.look_ready()
+    assert len(history(server, ServerReady)) == 1
+    assert words.heard == ["READY=1", "STATUS=ready"]
+
+
+def test_a_service_can_keep_the_server_from_being_ready(bench: Bench, make: Make) -> None:
+    class Waits(bench.Puppet, Service):
+        not_ready = "it waits for spring"
+
+    server = make(name := bench.add(Waits))
+    with pytest.raises(StartFailed, match="it waits for spring"):
+        server.start()
+    assert server.not_ready == "it waits for spring"
+
+    server.get_service(name).not_ready = ""
+
+    wait_for(server.bus, ServerReady, timeout=10)  # the keeper looks now and then
+    assert server.is_ready
