@@ -32,7 +32,8 @@ def parse_answer(line: bytes, path: str) -> tuple[str, Any]:
             return "notice", answer["notice"]
         if answer["ok"]:
             return "result", answer["result"]
-        raise CommandFailed(answer["error"]["code"], answer["error"]["message"])
+        error = answer["error"]
+        raise CommandFailed(error["code"], error["message"], error.get("facts"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ControlError(f"what listens on {path} is not a zephserver: {error!r}") from None
 

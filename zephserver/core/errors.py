@@ -45,12 +45,17 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as in typing, whose import would be half the start-up time of zephserver-stop
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
 
 class ZephError(Exception):
-    """Base of the family. `code` is stable and for machines; the text ends with what a person does next."""
+    """Base of the family. `code` is stable and for machines; the text ends with what a person does next.
+
+    `facts` are what a program may want to know beside the text; the control socket carries them.
+    """
 
     code = "error"
+    facts: dict[str, Any] | None = None
 
 
 class SettingsError(ZephError):
@@ -257,9 +262,9 @@ class NoAnswer(ControlError):
 class CommandFailed(ControlError):
     """The server answered with an error of its own, whose code this carries."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, facts: dict[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.facts = code, facts
 
 
 class RequestError(ZephError):

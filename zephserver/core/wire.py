@@ -86,7 +86,8 @@ def notice_line(id: int | str | None, notice: Any) -> bytes:
 
 def error_line(id: int | str | None, error: ZephError) -> bytes:
     """The last line of an answer that failed."""
-    return _line({"id": id, "ok": False, "error": {"code": error.code, "message": str(error)}})
+    facts = {"facts": error.facts} if error.facts else {}
+    return _line({"id": id, "ok": False, "error": {"code": error.code, "message": str(error), **facts}})
 
 
 def plain_error(error: ZephError) -> bytes:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zephserver.core import wire
-from zephserver.core.errors import BadRequest, SettingsError, UnknownCommand
+from zephserver.core.control_client import parse_answer
+from zephserver.core.errors import BadRequest, CommandFailed, SettingsError, UnknownCommand
 from zephserver.core.wire import Call, parse_request, plain_text
 
 
@@ -99,6 +100,15 @@ def test_the_three_kinds_of_lines_are_told_apart() -> None:
     assert json.loads(wire.error_line(1, UnknownCommand("x"))) == {
         "id": 1, "ok": False, "error": {"code": "unknown-command", "message": str(UnknownCommand("x"))},
     }  # fmt: skip
+
+
+def test_an_error_takes_its_facts_along() -> None:
+    line = wire.error_line(1, CommandFailed("x", "no", {"line": 3}))
+
+    assert json.loads(line)["error"] == {"code": "x", "message": "no", "facts": {"line": 3}}
+    with pytest.raises(CommandFailed) as raised:
+        parse_answer(line, "interface.sock")
+    assert raised.value.facts == {"line": 3}
 
 
 def test_a_failed_plain_answer_is_one_line() -> None:

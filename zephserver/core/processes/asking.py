@@ -91,7 +91,8 @@ def _result(answer: dict[str, Any]) -> Any:
     """What a last line says. Raises CommandFailed."""
     if answer["ok"]:
         return answer["result"]
-    raise CommandFailed(answer["error"]["code"], answer["error"]["message"])
+    error = answer["error"]
+    raise CommandFailed(error["code"], error["message"], error.get("facts"))
 
 
 def ask(paths: dict[int, str], request: dict[str, Any], within: float | None = None) -> dict[int, Any]:

@@ -120,7 +120,7 @@ def _without_errors(answers: dict[int, Any]) -> dict[int, Any]:
     for number, error in answers.items():
         if isinstance(error, CommandFailed):
             where = f"worker {number}: " if good else ""
-            raise CommandFailed(error.code, f"{where}{error}")
+            raise CommandFailed(error.code, f"{where}{error}", error.facts)
     if not good:
         raise first_error(answers)
     return good
