@@ -77,17 +77,23 @@ def command() -> int:
 def run_foreground(settings: Settings, on_started: Callable[[Server], object] | None = None) -> int:
     """Be a server until somebody stops it; tell on stderr when it is ready. *on_started* is called then too."""
     from zephserver.core import bootstrap
-    from zephserver.core.events import ServerStopping
+    from zephserver.core.events import ServerReady, ServerStopping
 
     def say(text: object) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def tell(server: Server, failure: ZephError | None) -> None:
-        server.bus.subscribe(say, ServerStopping)
-        if failure is not None:
-            say(f"not ready: {failure}")
-        else:
+        def say_ready(event: object = None) -> None:
             say(f"{ready_line(server)}; Ctrl-C stops it")
+
+        server.bus.subscribe(say, ServerStopping)
+        if failure is None:
+            say_ready()
+        else:
+            say(f"not ready: {failure}")
+            for refused in _refusals(server):
+                say(refused)
+            server.bus.subscribe(say_ready, ServerReady)
         if on_started is not None:
             on_started(server)
 
@@ -162,6 +168,14 @@ def ready_line(server: Server) -> str:
     count = server.settings.workers
     workers = f", {count} workers" if count > 1 else ""
     return f"zephserver is ready: pid {os.getpid()}{workers}{where}, log {server.settings.log_path}"
+
+
+def _refusals(server: Server) -> list[str]:
+    """Code of tasks that could not be loaded while the server started, with its place."""
+    from zephctl.marks import marked
+
+    events = [event.as_dict() for event in server.bus.journal.after(0)[0]]
+    return [marked(event["text"], event) for event in events if event["kind"] == "ReloadRefused"]
 
 
 def talk(path: str, words: list[str], timeout: float = PATIENCE, start: str = "zephserver-start") -> Iterator[str]:

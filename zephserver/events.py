@@ -91,7 +91,7 @@ class TasksReloaded(Event):
         if self.running:
             text += f"; {self.running} running task{' ends' if self.running == 1 else 's end'} on the old code"
         if self.keep_old:
-            text += f"; restart {', '.join(self.keep_old)} to use it there too"
+            text += f"; {', '.join(self.keep_old)} will use it when the server is stopped and started again"
         return text
 
 
@@ -122,13 +122,19 @@ class ReloadMended(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartNeeded(Event):
-    """A file changed that only a restart reads anew."""
+    """Files changed that only a new process reads: of services, which are named, or the settings with their faults."""
 
     level: ClassVar[int] = logging.WARNING
-    what: tuple[str, ...]
+    files: tuple[str, ...]
+    services: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"restart {', '.join(self.what)} to use what has changed"
+        text = f"{', '.join(self.files)} changed"
+        if self.faults:
+            return f"{text}, and the server would not start with that: {'; '.join(self.faults)}"
+        where = f" in {', '.join(self.services)}" if self.services else ""
+        return f"{text}: stop the server and start it again to use that{where}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import contextvars
 import dis
 import inspect
 import logging
+import math
 import time
 import traceback
 from collections.abc import Coroutine
@@ -63,11 +64,23 @@ class TaskClass:
 
 
 def load_task(path: str) -> type[Any]:
-    """Import a task's class and make sure that it has main(). Raises ServiceNotLoaded."""
+    """Import a task's class and make sure that it can be one. Raises ServiceNotLoaded."""
     task = load_class(path)
-    if not callable(getattr(task, "main", None)):
-        raise ServiceNotLoaded(path, f"class {task.__name__} has no method main")
+    if fault := fault_of(task):
+        raise ServiceNotLoaded(path, fault)
     return task
+
+
+def fault_of(task: type[Any]) -> str:
+    """Why a class cannot be a task; '' when it can."""
+    main, timeout = getattr(task, "main", None), getattr(task, "timeout", None)
+    if not callable(main):
+        return f"class {task.__name__} has no method main"
+    if inspect.isgeneratorfunction(main) or inspect.isasyncgenfunction(main):
+        return f"main() of class {task.__name__} has a yield, so it would never run; write a main() without"
+    if timeout is not None and not _is_seconds(timeout):
+        return f"timeout of class {task.__name__}: expected seconds above 0, or None, got {timeout!r}"
+    return ""
 
 
 class Job:
@@ -248,6 +261,10 @@ async def _caught(coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
     except BaseException as error:
         return error
     return None
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _never_awaits(main: Any) -> bool:

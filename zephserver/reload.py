@@ -6,15 +6,16 @@ import linecache
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zephserver.core.errors import ReloadFailed
+from zephserver.core.origin import Origin, origin_of
 from zephserver.core.service import ServicePath
 from zephserver.core.settings_page import Settings
+from zephserver.job import fault_of
 from zephserver.module_graph import (
     Source,
     dependants,
@@ -39,6 +40,18 @@ class Reloaded:
     modules: tuple[str, ...]  # executed anew, without those that were not there before
     seconds: float
     keep_old: tuple[str, ...] = ()  # services that use one of them, and go on with the old code
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """What has changed that only a new process uses: the code of services, and the settings."""
+
+    files: tuple[str, ...]
+    services: tuple[str, ...]  # that use one of these files
+    settings: str | None  # the settings file, if it has changed
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +104,24 @@ class TaskCode:
             of_tasks = self._of_tasks(graph)
             for name in sorted(of_tasks):
                 if not sources[name].digest:
-                    raise ReloadFailed(f"{sources[name].path} is gone, the file of module {name}")
-            affected = sorted(dependants(graph, self._changed(sources, touched) - _once(sources)) & of_tasks)
-            if not affected:
+                    raise _refused(f"{sources[name].path} is gone, the file of module {name}")
+            missing = self._missing()
+            changed = (self._changed(sources, touched) - _once(sources)) | (missing & sources.keys())
+            affected = sorted(dependants(graph, changed) & of_tasks)
+            if not affected and not missing:
                 return None
             staging = Staging({name: sources[name] for name in affected}, self._is_local)
             try:
-                staging.build()
+                staging.build(missing)
+                found = self._check(staging)
+            except ReloadFailed:
+                raise
             except BaseException as error:
                 raise _failure(error, [*sources.values(), *staging.sources.values()]) from error
-            found = self._check(staging)
             keep_old = tuple(self._services_in(dependants(graph, affected)))
             if not dry_run:
                 self._use(staging, found, install)
-            return Reloaded(tuple(affected), time.perf_counter() - began, keep_old)
+            return Reloaded(tuple(sorted({*affected, *missing})), time.perf_counter() - began, keep_old)
 
     def rollback(self, install: Callable[[Classes], None]) -> bool:
         """Undo the last reload; False when there is none to undo. The files stay as they are."""
@@ -119,25 +136,33 @@ class TaskCode:
             self._classes, self._digests = undo.classes, undo.digests
             return True
 
-    def restarts_needed(self, touched: Iterable[Path]) -> list[str]:
-        """What has to be restarted because of changed files that are no task's: services by name, or the server."""
+    def stale(self, touched: Iterable[Path] | None = None) -> Stale:
+        """What has changed that only a new process uses; of the files *touched* only, if they are given."""
         with self._lock:
-            files = {path.resolve() for path in touched}
+            files = {path.resolve() for path in touched} if touched is not None else None
             sources = self._read()
             graph = self._graph(sources)
             changed = {
                 name
                 for name, source in sources.items()
-                if source.path.resolve() in files and source.digest != self._digests.get(name)
+                if source.digest != self._digests.get(name)
+                and (name in self._digests if files is None else source.path.resolve() in files)
             } - self._of_tasks(graph)
-            services = self._services_in(dependants(graph, changed))
-            of_services = reachable(graph, self._services.values())
             file = self._settings.file
-            is_settings = file is not None and file.resolve() in files
-            has_new_settings = is_settings and self._digest_of_settings() != self._settings_digest
-            if has_new_settings or changed - of_services or changed & _once(changed):
-                services.append("the server")
-            return services
+            has_new_settings = (
+                file is not None
+                and (files is None or file.resolve() in files)
+                and self._digest_of_settings() != self._settings_digest
+            )
+            return Stale(
+                tuple(sorted(str(sources[name].path) for name in changed)),
+                tuple(self._services_in(dependants(graph, changed))),
+                str(file) if has_new_settings else None,
+            )
+
+    def _missing(self) -> set[str]:
+        """The modules of tasks that could not be loaded yet."""
+        return {path.module for task, path in self._paths.items() if task not in self._classes}
 
     def _changed(self, sources: Mapping[str, Source], touched: Iterable[Path]) -> set[str]:
         """The modules whose files are not what runs; none when these are what was rolled back."""
@@ -167,12 +192,13 @@ class TaskCode:
                 continue
             new = getattr(module, path.class_name, None)
             if not isinstance(new, type):
-                raise ReloadFailed(f"task {task!r}: module {path.module} has no class {path.class_name} any more")
-            if not callable(getattr(new, "main", None)):
-                raise ReloadFailed(f"task {task!r}: class {path.class_name} has no method main")
-            lost = self._guards_of(self._classes[task]) - self._guards_of(new)
+                raise _refused(f"task {task!r}: module {path.module} has no class {path.class_name}")
+            if fault := fault_of(new):
+                raise _refused(f"task {task!r}: {fault}")
+            old = self._classes.get(task)
+            lost = self._guards_of(old) - self._guards_of(new) if old is not None else None
             if lost:
-                raise ReloadFailed(
+                raise _refused(
                     f"task {task!r} would lose {', '.join(sorted(lost))}; a reload never opens a guarded task: "
                     "restart the server if you mean it"
                 )
@@ -201,7 +227,8 @@ class TaskCode:
     def _read(self) -> dict[str, Source]:
         """The files of the user's modules that are loaded."""
         sources = {}
-        for name, path in local_modules(self.roots).items():
+        files = {name: path for name in self._missing() if (path := found_again(name)) is not None}
+        for name, path in (files | local_modules(self.roots)).items():
             source = Source.read(path)
             if not source.digest and (elsewhere := found_again(name)) is not None:
                 source = Source.read(elsewhere)
@@ -234,16 +261,11 @@ def _once(names: Iterable[str]) -> set[str]:
     return {name for name in names if getattr(sys.modules.get(name), "__zeph_once__", False)}
 
 
+def _refused(what: str) -> ReloadFailed:
+    return ReloadFailed(Origin(what))
+
+
 def _failure(error: BaseException, sources: Collection[Source]) -> ReloadFailed:
     """Where in the user's files it went wrong."""
     files = {str(source.path) for source in sources}
-    if isinstance(error, SyntaxError) and error.filename in files:
-        text = (error.text or "").rstrip("\n")
-        return ReloadFailed(
-            f"{type(error).__name__}: {error.msg}", error.filename, error.lineno or 1, text, error.offset
-        )
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if not frames:
-        return ReloadFailed(what)
-    return ReloadFailed(what, frames[-1].filename, frames[-1].lineno, frames[-1].line or "")
+    return ReloadFailed(origin_of(error, files.__contains__))

@@ -6,7 +6,7 @@ import logging
 import os
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,14 +26,17 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 from zephserver import messages
-from zephserver.core.errors import ReloadFailed
+from zephserver.core.errors import ReloadFailed, SettingsError
+from zephserver.core.origin import origin_of
 from zephserver.core.service import Service
+from zephserver.core.settings import load_settings
 from zephserver.core.settings_page import Settings
 from zephserver.events import RestartNeeded
 from zephserver.module_graph import is_ours
-from zephserver.router import Router
+from zephserver.router import ROUTER, Router
 from zephserver.settling import PAUSE, Settling
-from zephserver.websocket_client import ROUTER, WebsocketClient
+from zephserver.task_table import TaskTable
+from zephserver.websocket_client import WebsocketClient
 
 # Reading a file makes events too ("opened", "closed_no_write"), and reading is what follows an event.
 _CHANGES: list[type[FileSystemEvent]] = [
@@ -53,21 +56,32 @@ class Reloader(Service):
     """The service that `zephserver-start --dev` adds. Its thread does the work, one burst of saves after the other."""
 
     notify_ready: ClassVar[bool] = True
-    requires: ClassVar[tuple[str, ...]] = (ROUTER,)
 
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[Path | None] = queue.SimpleQueue()  # None: stop
         self._scope: _Scope
+        self._table: TaskTable
+        self._router: Router | None = None  # a server without a web has no tasks to load
+
+    @property
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The router, where there is one."""
+        return (ROUTER,) if ROUTER in self.server.settings.service_list else ()
 
     def main(self) -> None:
         """Watch until disable()."""
-        router: Router = self.server.get_service(ROUTER)
-        self._scope = _Scope(self.server.settings, router.table.roots)
+        if self.requires:
+            self._router = self.server.get_service(ROUTER)
+            self._table = self._router.table
+        else:
+            self._table = TaskTable(self.server)
+            self._table.remember({})
+        self._scope = _Scope(self.server.settings, self._table.roots)
         observer = self._watch()
         try:
-            self._reload(router, set())  # what was saved between the start of the router and now
+            self._reload(set())  # what was saved between the start of the router and now
             self.ready()
-            self._serve(router)
+            self._serve()
         finally:
             observer.stop()
             observer.join()
@@ -100,7 +114,7 @@ class Reloader(Service):
             raise
         return observer
 
-    def _serve(self, router: Router) -> None:
+    def _serve(self) -> None:
         settling = Settling()
         while True:
             due = settling.due
@@ -112,7 +126,7 @@ class Reloader(Service):
                     for path in touched:
                         settling.touch(path, time.monotonic())
                     continue
-                self._changed(router, touched)
+                self._changed(touched)
                 was_storm = settling.is_storm
                 settling.done(more=not self._events.empty())
                 if settling.is_storm and not was_storm:
@@ -122,20 +136,25 @@ class Reloader(Service):
                 return
             settling.touch(path, time.monotonic())
 
-    def _changed(self, router: Router, touched: set[Path]) -> None:
+    def _changed(self, touched: set[Path]) -> None:
         """Do what a burst of saves asks for."""
-        modules = self._reload(router, touched)
+        modules = self._reload(touched)
         pages = sorted(page for path in touched if (page := self._scope.page(path)))
         if modules or pages:
             self._tell_browsers(modules, pages)
-        others = router.table.restarts_needed(touched)
-        if others:
-            self.server.bus.publish(RestartNeeded(what=tuple(others)))
+        stale = self._table.stale(touched)
+        if stale.files:
+            faults = tuple(_faults_of_code(stale.files))
+            self.server.bus.publish(RestartNeeded(files=stale.files, services=stale.services, faults=faults))
+        if stale.settings:
+            self.server.bus.publish(RestartNeeded(files=(stale.settings,), faults=tuple(_faults_of(stale.settings))))
 
-    def _reload(self, router: Router, touched: set[Path]) -> list[str]:
+    def _reload(self, touched: set[Path]) -> list[str]:
         """The modules that were loaded anew."""
+        if self._router is None:
+            return []
         try:
-            modules: list[str] = router.table.reload(touched, running=router.running())["modules"]
+            modules: list[str] = self._router.reload_touched(touched)["modules"]
         except ReloadFailed:
             return []  # it was published, and the old code goes on
         except Exception:
@@ -175,6 +194,26 @@ class Reloader(Service):
             return False
         settling.touch(path, time.monotonic())
         return True
+
+
+def _faults_of_code(files: Iterable[str]) -> Iterator[str]:
+    """What is wrong with source files that cannot be compiled."""
+    for file in files:
+        try:
+            compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            yield str(origin_of(error, file.__eq__))
+        except OSError:
+            yield f"{file} is gone"
+
+
+def _faults_of(settings: str) -> list[str]:
+    """What is wrong with a settings file."""
+    try:
+        load_settings(settings)
+    except SettingsError as error:
+        return error.faults
+    return []
 
 
 class _Scope:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zephserver import messages
@@ -26,11 +28,12 @@ from zephserver.core.errors import (
     UnknownTask,
     ZephError,
 )
+from zephserver.core.lifecycle import State
 from zephserver.core.service import Service
 from zephserver.core.settings_page import Settings
 from zephserver.events import TaskFinished
-from zephserver.job import Job, load_task
-from zephserver.task_table import TaskTable
+from zephserver.job import Job
+from zephserver.task_table import TaskTable, load_tasks
 from zephserver.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from zephserver.websocket_client import WebsocketClient
 
 _log = logging.getLogger("zephserver.router")
+
+ROUTER = "zephserver.router/Router"
+RELOADER = "zephserver.reloader/Reloader"  # development mode: what cannot be loaded is loaded when it was mended
 
 
 class Router(Service):
@@ -69,13 +75,7 @@ class Router(Service):
     @staticmethod
     def check(settings: Settings) -> list[str]:
         """What is wrong with TASKS_PATH, for `zephctl check`: modules that cannot be imported, missing classes."""
-        faults = []
-        for name, path in settings.tasks_path.items():
-            try:
-                load_task(path)
-            except ServiceNotLoaded as error:
-                faults.append(f"TASKS_PATH: task {name!r}: {error}")
-        return faults
+        return load_tasks(settings.tasks_path)[1]
 
     def main(self) -> None:
         """Load the tasks; then there is nothing to do until the server stops."""
@@ -87,11 +87,12 @@ class Router(Service):
 
     def _serve(self) -> None:
         settings = self.server.settings
-        faults = self.check(settings)
-        if faults:
+        table = TaskTable(self.server)
+        faults = table.load()
+        if faults and RELOADER not in settings.service_list:
             raise SettingsError(faults)
-        self.table = TaskTable(self.server)
-        self.table.load()
+        self.table = table
+        self._look_complete()
         server = self.server
         self._workers = WorkerPool(
             "task", settings.task_threads, settings.task_queue, lambda name, body: runtime.spawn(name, body, server)
@@ -114,18 +115,27 @@ class Router(Service):
         """Load the code of the tasks that has changed (SIGHUP); what goes wrong stands in the log. Any thread."""
         try:
             self.reload_tasks()
-        except ReloadFailed:
-            pass  # it was published
+        except (ReloadFailed, CommandFailed):
+            pass  # it was published, or they are being loaded at this moment
 
     @command("tasks.reload")
     def reload_tasks(self, dry_run: bool = False) -> dict[str, Any]:
         """Load the code of the tasks that has changed; running tasks end on the old code, nobody is disconnected."""
-        return self.table.reload(running=len(self._jobs), dry_run=dry_run)
+        done = self.reload_touched((), dry_run=dry_run)
+        return done | {"stale": dataclasses.asdict(self.table.stale())}
+
+    def reload_touched(self, touched: Iterable[Path], *, dry_run: bool = False) -> dict[str, Any]:
+        """Load the code that has changed; *touched* are files that are known to have. Raises ReloadFailed."""
+        done = self._loaded().reload(touched, running=len(self._jobs), dry_run=dry_run)
+        self._look_complete()
+        return done
 
     @command("tasks.rollback")
     def roll_tasks_back(self) -> bool:
         """Go back to the code of the tasks from before the last reload."""
-        return self.table.rollback()
+        undone = self._loaded().rollback()
+        self._look_complete()
+        return undone
 
     def stats(self) -> dict[str, Any]:
         """How many tasks run, ended, and ended with an error."""
@@ -136,7 +146,7 @@ class Router(Service):
     def metrics(self) -> Iterator[metrics.Family]:
         """What happened to the tasks. Any thread."""
         yield metrics.gauge("zephserver_tasks_running", "Tasks that run or wait.", len(self._jobs))
-        for what, value in self._workers.stats().items():
+        for what, value in (self._workers.stats() if self._is_serving else {}).items():
             yield metrics.gauge(f"zephserver_task_{what}", f"Of the worker threads for tasks: {what}.", value)
         yield metrics.Family(
             "zephserver_tasks_total",
@@ -164,7 +174,7 @@ class Router(Service):
                 "class": f"{task.cls.__module__}/{task.cls.__qualname__}",
                 "kind": "async" if task.is_async else "thread",
             }
-            for name, task in sorted(self.table.rows.items())
+            for name, task in sorted(self._loaded().rows.items())
         ]
 
     @command("tasks.running")
@@ -181,6 +191,8 @@ class Router(Service):
         self, name: str, data: str = "null", user: str = "zephctl", room: str = "", within: float = 30.0
     ) -> dict[str, Any]:
         """Run a task as a client would: DATA is JSON, USER is its id and name; the answers, when it has ended."""
+        if name in self._loaded().missing:
+            raise CommandFailed(ServiceNotLoaded.code, f"task {name!r} is not loaded; zephctl check says why")
         if name not in self.table.rows:
             raise CommandFailed(UnknownTask.code, f"no task named {name!r}; see: zephctl tasks list")
         service = self._websocket
@@ -197,6 +209,22 @@ class Router(Service):
         if not service.portal.call_soon(run):
             raise ZephError("the loop of WebsocketClient has just ended")
         return caller.wait(within)
+
+    def _loaded(self) -> TaskTable:
+        """The table of tasks. Raises CommandFailed as long as there is none."""
+        if hasattr(self, "table"):
+            return self.table
+        row = self.server.services.details(ROUTER)
+        why = f"Router is {row['state']}" + (f": {row['error']}" if row["error"] else "")
+        what = "mend it, then: zephctl services reset" if row["state"] == State.FAILED else "see: zephctl services show"
+        raise CommandFailed(ServiceNotLoaded.code, f"the tasks are not loaded, for {why}; {what} Router")
+
+    def _look_complete(self) -> None:
+        """The server is ready only when all tasks are there."""
+        missing = self.table.missing
+        names = f"task{'' if len(missing) == 1 else 's'} {', '.join(missing)}"
+        self.not_ready = f"not loaded: {names}; zephctl check says why" if missing else ""
+        self.server.look_ready()
 
     # -- loop only --------------------------------------------------------------------------------------------------
 

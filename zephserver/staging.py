@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -36,8 +36,11 @@ class Staging:
         self._replaced: dict[str, ModuleType] = {}
         self._added: list[str] = []  # names that were in no version before
 
-    def build(self) -> None:
-        """Compile everything, then execute everything. Raises SyntaxError, or whatever a module raises."""
+    def build(self, also: Iterable[str] = ()) -> None:
+        """Compile everything, then execute everything, and *also* modules that may never have been loaded before.
+
+        Raises SyntaxError, or whatever a module raises.
+        """
         for name in list(self.sources):
             self._compile(name)
         importlib.invalidate_caches()  # a module that was saved just now is in no listing of its folder
@@ -51,6 +54,8 @@ class Staging:
             try:
                 for name in list(self.sources):  # imports may add to it
                     self._stage(name)
+                for name in sorted(also):
+                    self._import_module(name)
             finally:
                 self._thread = 0
                 sys.modules = self._old

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zephserver.access import guards_of
-from zephserver.core.errors import CommandFailed, ReloadFailed
+from zephserver.core.checks import told_once
+from zephserver.core.errors import CommandFailed, ReloadFailed, ServiceNotLoaded
 from zephserver.events import ReloadMended, ReloadRefused, TasksReloaded
 from zephserver.job import TaskClass, load_task
-from zephserver.reload import TaskCode
+from zephserver.reload import Stale, TaskCode
 from zephserver.task import TaskPing
 
 if TYPE_CHECKING:
@@ -26,10 +27,14 @@ class TaskTable:
         self._fault: ReloadFailed | None = None  # of the files as they are now
         self.rows: dict[str, TaskClass] = {}
 
-    def load(self) -> None:
-        """Import the tasks of TASKS_PATH, and TaskPing, which is always there. Raises ServiceNotLoaded."""
-        paths = self._server.settings.tasks_path
-        classes = {"TaskPing": TaskPing} | {name: load_task(path) for name, path in paths.items()}
+    def load(self) -> list[str]:
+        """Import the tasks of TASKS_PATH, and TaskPing, which is always there; what is wrong with those left out."""
+        found, faults = load_tasks(self._server.settings.tasks_path)
+        self.remember({"TaskPing": TaskPing} | found)
+        return faults
+
+    def remember(self, classes: dict[str, type[Any]]) -> None:
+        """Take these classes for the tasks, and the code as it is now for what runs."""
         self._install(classes)
         self._code.remember(classes)
 
@@ -39,14 +44,15 @@ class TaskTable:
         try:
             done = self._code.reload(self._install, dry_run=dry_run, touched=touched)
         except ReloadFailed as error:
+            if self.missing:
+                error = ReloadFailed(error.origin, so=f"not loaded: {', '.join(self.missing)}")
             self._fault = error
-            facts = {name: getattr(error, name) for name in ("file", "line", "source", "column")}
-            publish(ReloadRefused(error=str(error), **facts))
-            raise
+            publish(ReloadRefused(error=str(error), **error.facts))
+            raise error from None
         fault, self._fault = self._fault, None
         if done is None:
             if fault is not None:
-                publish(ReloadMended(file=fault.file))
+                publish(ReloadMended(file=fault.origin.file))
             return {"modules": [], "seconds": 0.0, "keep_old": []}
         if not dry_run:
             publish(TasksReloaded(modules=done.modules, seconds=done.seconds, running=running, keep_old=done.keep_old))
@@ -58,9 +64,14 @@ class TaskTable:
             raise CommandFailed("nothing-to-undo", "there is no reload to undo")
         return True
 
-    def restarts_needed(self, touched: Iterable[Path]) -> list[str]:
-        """What only a restart reads anew of the files that changed."""
-        return self._code.restarts_needed(touched)
+    def stale(self, touched: Iterable[Path] | None = None) -> Stale:
+        """What has changed that only a new process uses; of the files *touched* only, if they are given."""
+        return self._code.stale(touched)
+
+    @property
+    def missing(self) -> list[str]:
+        """The tasks of TASKS_PATH that could not be loaded yet."""
+        return [name for name in self._server.settings.tasks_path if name not in self.rows]
 
     @property
     def roots(self) -> list[Path]:
@@ -70,3 +81,15 @@ class TaskTable:
     def _install(self, classes: dict[str, type[Any]]) -> None:
         timeout = self._server.settings.task_timeout
         self.rows = {name: TaskClass.of(cls, timeout) for name, cls in classes.items()}
+
+
+def load_tasks(paths: Mapping[str, str]) -> tuple[dict[str, type[Any]], list[str]]:
+    """The classes of the tasks that can be imported, and what is wrong with the others, one line for each reason."""
+    found: dict[str, type[Any]] = {}
+    faults: dict[str, list[str]] = {}
+    for name, path in paths.items():
+        try:
+            found[name] = load_task(path)
+        except ServiceNotLoaded as error:
+            faults.setdefault(error.why, []).append(name)
+    return found, told_once("TASKS_PATH", "task", faults)

@@ -31,10 +31,9 @@ from zephserver.pages import Pages
 from zephserver.portal import Portal
 from zephserver.reception import Reception
 from zephserver.room_handler import KICKED, RoomHandler
-from zephserver.router import Router
+from zephserver.router import ROUTER, Router
 from zephserver.session_manager import SessionManager, UserLike
 
-ROUTER = "zephserver.router/Router"
 DRAIN_TASKS = 0.5  # of the stop time-out: how long the tasks under way may take to end
 RETRY_AFTER = 0.5  # seconds before the first clients of a server that stops come back
 KNOWN_DESCRIPTORS = 64  # kept free of connections, for files, databases and the control socket

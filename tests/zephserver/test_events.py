@@ -69,8 +69,18 @@ SENTENCES: list[tuple[Event, str, int]] = [
         logging.INFO,
     ),
     (
-        events.RestartNeeded(what=("zephsettings.py", "models.py")),
-        "restart zephsettings.py, models.py to use what has changed",
+        events.RestartNeeded(files=("a.py", "b.py"), services=("a/A",)),
+        "a.py, b.py changed: stop the server and start it again to use that in a/A",
+        logging.WARNING,
+    ),
+    (
+        events.RestartNeeded(files=("zephsettings.py",)),
+        "zephsettings.py changed: stop the server and start it again to use that",
+        logging.WARNING,
+    ),
+    (
+        events.RestartNeeded(files=("zephsettings.py",), faults=("PORT_ZEPH: no", "LOG_LEVEL: no")),
+        "zephsettings.py changed, and the server would not start with that: PORT_ZEPH: no; LOG_LEVEL: no",
         logging.WARNING,
     ),
     (
@@ -80,7 +90,8 @@ SENTENCES: list[tuple[Event, str, int]] = [
     ),
     (
         events.TasksReloaded(modules=("a", "b"), seconds=1.0, running=2, keep_old=("models",)),
-        "reloaded 2 modules (a, b) in 1000 ms; 2 running tasks end on the old code; restart models to use it there too",
+        "reloaded 2 modules (a, b) in 1000 ms; 2 running tasks end on the old code; "
+        "models will use it when the server is stopped and started again",
         logging.INFO,
     ),
 ]

@@ -254,7 +254,7 @@ def test_an_empty_list_of_tasks_has_nothing_to_load(house: Houses) -> None:
     code.remember({})
 
     assert code.reload(lambda classes: None) is None
-    assert code.restarts_needed([house.folder / "a.py"]) == []
+    assert not code.stale([house.folder / "a.py"])
 
 
 def test_a_module_that_says_so_is_not_executed_again(house: Houses) -> None:
@@ -265,7 +265,7 @@ def test_a_module_that_says_so_is_not_executed_again(house: Houses) -> None:
 
     assert home.reload(touched=changed) is None
     assert home.call() == "one"
-    assert home.code.restarts_needed(changed) == ["the server"]
+    assert home.code.stale(changed).files == (str(home.folder / "models.py"),)
     home.write(tasks=task.replace("return WORD", "return WORD + '!'"))
     assert home.reload() is not None
     assert home.call() == "one!"

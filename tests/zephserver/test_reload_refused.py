@@ -11,6 +11,7 @@ import pytest
 from tests.zephserver.house import TASK, Houses, a_house  # noqa: F401 - the last is a fixture
 from zephserver.access import guards_of
 from zephserver.core.errors import ReloadFailed
+from zephserver.reload import Stale
 
 # -- what is refused ------------------------------------------------------------------------------------------------
 
@@ -22,7 +23,7 @@ def test_a_syntax_error_is_told_with_its_place(house: Houses) -> None:
     failed = home.refused()
 
     path = str(home.folder / "helpers.py")
-    assert (failed.file, failed.line, failed.source, failed.column) == (path, 2, "if WORD", 8)
+    assert tuple(failed.facts.values()) == (path, 2, "if WORD", 8)
     assert str(failed) == f"{path}:2: SyntaxError: expected ':'; the old code goes on"
     assert home.call() == "one"
 
@@ -34,7 +35,7 @@ def test_a_file_that_is_hardly_a_program_is_named(house: Houses, text: str) -> N
 
     failed = home.refused()
 
-    assert (failed.file, failed.line) == (str(home.folder / "helpers.py"), 1)
+    assert (failed.origin.file, failed.origin.line) == (str(home.folder / "helpers.py"), 1)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,8 @@ def test_an_exception_half_way_leaves_everything_as_it_was(house: Houses, text: 
 
     failed = home.refused()
 
-    assert (failed.what, failed.line, failed.source) == (what, 2, text.strip())
-    assert failed.file == str(home.folder / "helpers.py")
+    assert (failed.origin.what, failed.origin.line, failed.origin.source) == (what, 2, text.strip())
+    assert failed.origin.file == str(home.folder / "helpers.py")
     assert "fresh" not in sys.modules
 
 
@@ -62,14 +63,14 @@ def test_the_line_of_a_fault_is_that_of_the_file_now(house: Houses) -> None:
     home = house()
     for number in (1, 2):
         home.write(helpers=f"x = {number} / 0")
-        assert home.refused().source == f"x = {number} / 0"
+        assert home.refused().origin.source == f"x = {number} / 0"
 
 
 def test_a_fault_in_a_new_module_is_told_with_its_place(house: Houses) -> None:
     home = house()
     home.write(helpers="import fresh", fresh="x = (")
 
-    assert home.refused().file == str(home.folder / "fresh.py")
+    assert home.refused().origin.file == str(home.folder / "fresh.py")
 
 
 def test_a_fault_without_a_place_is_told_without(house: Houses) -> None:
@@ -83,17 +84,21 @@ def test_a_fault_without_a_place_is_told_without(house: Houses) -> None:
     with pytest.raises(ReloadFailed) as raised:
         home.code.reload(install)
 
-    assert (raised.value.what, raised.value.file) == ("RuntimeError: no room", None)
+    assert (raised.value.origin.what, raised.value.origin.file) == ("RuntimeError: no room", None)
     assert sys.modules == before
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("class Eco: pass", "task 'echo': module tasks has no class Echo any more"),
-        ("Echo = 3", "task 'echo': module tasks has no class Echo any more"),
+        ("class Eco: pass", "task 'echo': module tasks has no class Echo"),
+        ("Echo = 3", "task 'echo': module tasks has no class Echo"),
         ("class Echo: pass", "task 'echo': class Echo has no method main"),
         ("class Echo:\n    main = 3", "task 'echo': class Echo has no method main"),
+        (
+            "class Echo:\n    timeout = '5'\n    def main(self): pass",
+            "task 'echo': timeout of class Echo: expected seconds above 0, or None, got '5'",
+        ),
     ],
 )
 def test_a_task_that_is_none_any_more_is_refused(house: Houses, text: str, what: str) -> None:
@@ -102,7 +107,7 @@ def test_a_task_that_is_none_any_more_is_refused(house: Houses, text: str, what:
 
     failed = home.refused()
 
-    assert failed.what == what
+    assert failed.origin.what == what
 
 
 def test_a_deleted_module_that_is_needed_is_told(house: Houses) -> None:
@@ -141,7 +146,7 @@ def test_a_guarded_task_never_becomes_open(house: Houses, old: str, new: str, lo
     if lost is None:
         assert home.reload() is not None  # it inherits its guards
         return
-    assert home.refused().what == (
+    assert home.refused().origin.what == (
         f"task 'echo' would lose {lost}; a reload never opens a guarded task: restart the server if you mean it"
     )
 
@@ -227,22 +232,24 @@ def test_a_changed_service_needs_a_restart(house: Houses) -> None:
     files = {"clocks": "import gears\nclass Clock: pass", "gears": "", "more": "class Other: pass"}
     home = house(services=("clocks/Clock", "more/Other"), tasks=TASK, helpers="WORD = 'one'", **files)
     paths = [home.folder / "gears.py"]
-    untouched = home.code.restarts_needed(paths)
+    untouched = home.code.stale(paths)
     home.write(gears="TEETH = 3")
 
     assert home.reload() is None
-    assert untouched == []
-    assert home.code.restarts_needed(paths) == ["clocks/Clock"]
+    assert not untouched
+    assert home.code.stale(paths) == home.code.stale() == Stale((str(paths[0]),), ("clocks/Clock",), None)
+    assert not home.code.stale([home.folder / "more.py"])
 
 
 def test_a_changed_settings_file_needs_a_restart_of_the_server(house: Houses) -> None:
     home = house()
     paths = [home.folder / "zephsettings.py"]
-    untouched = home.code.restarts_needed(paths)
+    untouched = home.code.stale(paths)
     paths[0].write_text("SERVICE_LIST = []\nLEAVE_DELAY = 1\n")
 
-    assert untouched == []
-    assert home.code.restarts_needed(paths) == ["the server"]
+    assert not untouched
+    assert home.code.stale(paths) == home.code.stale() == Stale((), (), str(paths[0]))
+    assert not home.code.stale([home.folder / "tasks.py"])
 
 
 def test_a_module_that_nobody_is_seen_to_import_needs_a_restart_of_the_server(house: Houses) -> None:
@@ -251,5 +258,5 @@ def test_a_module_that_nobody_is_seen_to_import_needs_a_restart_of_the_server(ho
     home.code.remember(home.classes)
     home.write(plugin="x = 1", never="x = 1")
 
-    assert home.code.restarts_needed([home.folder / "plugin.py"]) == ["the server"]
-    assert home.code.restarts_needed([home.folder / "never.py", home.folder / "helpers.py"]) == []
+    assert home.code.stale([home.folder / "plugin.py"]) == Stale((str(home.folder / "plugin.py"),), (), None)
+    assert not home.code.stale([home.folder / "never.py", home.folder / "helpers.py"])

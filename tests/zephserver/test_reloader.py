@@ -250,7 +250,8 @@ def test_a_changed_service_needs_a_restart(make_site: MakeSite, tmp_path: Path) 
     workshop = open_workshop(make_site, tmp_path, more_services=("clocks/Clock",))
     (tmp_path / "clocks.py").write_text(clock + "# more\n")
 
-    assert workshop.site.wait(RestartNeeded).what == ("clocks/Clock",)
+    event = workshop.site.wait(RestartNeeded)
+    assert (event.files, event.services, event.faults) == ((str(tmp_path / "clocks.py"),), ("clocks/Clock",), ())
 
 
 def test_what_was_saved_before_the_folder_was_watched_is_seen(

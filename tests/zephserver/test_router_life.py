@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.zephserver.tasks import Echo, ThreadEcho, task, waiting
-from zephserver.core.errors import SettingsError
+from zephserver.core.errors import CommandFailed, SettingsError, StartFailed
+from zephserver.core.server import Server
 from zephserver.core.settings import make_settings
 from zephserver.events import ClientClosed, TaskFinished
-from zephserver.router import Router
+from zephserver.router import ROUTER, Router
 from zephserver.task import Task
 from zephserver.testing import wait_until
 
@@ -67,11 +69,11 @@ def test_the_tasks_are_listed(make_site: MakeSite) -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("no_such_module/X", "there is no module 'no_such_module'"),
-        ("zephserver.task/Nobody", "has no class 'Nobody'"),
-        ("zephserver.task/Request", "class Request has no method main"),
-        ("broken_tasks/X", "raised SyntaxError"),
-        ("leaving_tasks/X", "raised SystemExit"),
+        ("no_such_module/X", "TASKS_PATH: task mine: there is no module 'no_such_module'"),
+        ("zephserver.task/Nobody", "TASKS_PATH: task mine: module zephserver.task has no class 'Nobody'"),
+        ("zephserver.task/Request", "TASKS_PATH: task mine: class Request has no method main"),
+        ("broken_tasks/X", "{folder}/broken_tasks.py:1: SyntaxError: invalid syntax (task mine)"),
+        ("leaving_tasks/X", "{folder}/leaving_tasks.py:1: SystemExit: 3 (task mine)"),
     ],
 )
 def test_a_task_that_cannot_be_loaded_is_told_by_its_name(
@@ -84,13 +86,85 @@ def test_a_task_that_cannot_be_loaded_is_told_by_its_name(
 
     [fault] = Router.check(settings)
 
-    assert fault.startswith("TASKS_PATH: task 'mine': ")
-    assert why in fault
+    assert fault.startswith(why.format(folder=tmp_path))
+
+
+def test_a_module_that_cannot_be_loaded_is_told_once_for_all_of_its_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_tasks.py").write_text("x = 1\nx = y\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    paths = {"one": "broken_tasks/One", "two": "broken_tasks/Two", "ping": "zephserver.task/TaskPing"}
+
+    faults = Router.check(make_settings({"SERVICE_LIST": [], "TASKS_PATH": paths}))
+
+    assert faults == [f"{tmp_path}/broken_tasks.py:2: NameError: name 'y' is not defined (tasks one, two)"]
+
+
+_SECONDS = "timeout of class X: expected seconds above 0, or None, got"
+_NEVER = "main() of class X has a yield, so it would never run; write a main() without"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("    timeout = '5'\n    def main(self): pass", f"{_SECONDS} '5'"),
+        ("    timeout = 0\n    def main(self): pass", f"{_SECONDS} 0"),
+        ("    timeout = -1.5\n    def main(self): pass", f"{_SECONDS} -1.5"),
+        ("    timeout = True\n    def main(self): pass", f"{_SECONDS} True"),
+        ("    timeout = float('nan')\n    def main(self): pass", f"{_SECONDS} nan"),
+        ("    timeout = float('inf')\n    def main(self): pass", f"{_SECONDS} inf"),
+        ("    def main(self): yield 1", _NEVER),
+        ("    async def main(self): yield 1", _NEVER),
+        ("    timeout = 5\n    def main(self): pass", ""),
+        ("    timeout = None\n    async def main(self): pass", ""),
+    ],
+)
+def test_a_class_that_cannot_work_as_a_task_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, fault: str
+) -> None:
+    (tmp_path / "odd_tasks.py").write_text(f"class X:\n{body}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    faults = Router.check(make_settings({"SERVICE_LIST": [], "TASKS_PATH": {"odd": "odd_tasks/X"}}))
+
+    assert faults == ([f"TASKS_PATH: task odd: {fault}"] if fault else [])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [Router.list_tasks, Router.reload_tasks, Router.roll_tasks_back, lambda router: router.call_task("mine")],
+    ids=["list", "reload", "rollback", "call"],
+)
+def test_commands_for_tasks_say_why_the_tasks_are_not_loaded(tmp_path: Path, ask: Callable[[Router], object]) -> None:
+    values = {"SERVICE_LIST": [ROUTER], "TASKS_PATH": {"mine": "zephserver.task/Nobody"}}
+    server = Server(make_settings(values, folder=tmp_path))
+    try:
+        with pytest.raises(StartFailed):
+            server.start()
+        router = server.services.get_all_services()[ROUTER]
+
+        with pytest.raises(CommandFailed) as raised:
+            ask(router)
+
+        assert str(raised.value) == (
+            "the tasks are not loaded, for Router is failed: TASKS_PATH: task mine: module zephserver.task "
+            "has no class 'Nobody'; mend it, then: zephctl services reset Router"
+        )
+        router.reload()  # SIGHUP meets it too
+        assert next(family.name for family in router.metrics()) == "zephserver_tasks_running"
+    finally:
+        server.stop()
 
 
 def test_a_server_with_a_broken_task_does_not_start(make_site: MakeSite) -> None:
-    with pytest.raises(SettingsError):
-        make_site(TASKS_PATH={"mine": "no_such_module/X"}, RESTART_INTENSITY=0)
+    with pytest.raises(SettingsError) as raised:
+        make_site(TASKS_PATH={"mine": "no_such_module/X", "yours": "zephserver.task/Nobody"})
+
+    assert raised.value.faults == [
+        "TASKS_PATH: task mine: there is no module 'no_such_module' in the settings folder or installed",
+        "TASKS_PATH: task yours: module zephserver.task has no class 'Nobody'",
+    ]
 
 
 def test_a_server_that_stops_interrupts_what_does_not_end(make_site: MakeSite, gate: threading.Event) -> None:

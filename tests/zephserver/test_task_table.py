@@ -50,7 +50,12 @@ def test_a_reload_is_an_event(site: Site, tmp_path: Path) -> None:
 
 
 def test_without_a_change_there_is_no_event(site: Site) -> None:
-    assert site.router.reload_tasks() == {"modules": [], "seconds": 0.0, "keep_old": []}
+    assert site.router.reload_tasks() == {
+        "modules": [],
+        "seconds": 0.0,
+        "keep_old": [],
+        "stale": {"files": (), "services": (), "settings": None},
+    }
     assert not [event for event in site.events if isinstance(event, TasksReloaded)]
 
 

@@ -85,6 +85,8 @@ def disable(app: App, name: str) -> int:
 def restart(app: App, name: str, wait: bool) -> int:
     """Stop a service and start it again, with a clean record.
 
+    It has the code that it had: new code needs zephctl restart.
+
     \b
       zephctl services restart Router
     """

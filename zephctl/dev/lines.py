@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zephctl.marks import marked
+
 QUIET_TASKS = frozenset({"TaskPing"})  # the heartbeat of old clients
 
 
@@ -14,7 +16,7 @@ def shown(event: Mapping[str, Any]) -> tuple[str, str]:
         case "TasksReloaded" | "ReloadMended":
             return event["text"], "ready"
         case "ReloadRefused":
-            return _with_source(event), "ERROR"
+            return marked(event["text"], event), "ERROR"
         case "TaskFinished" if event["task"] not in QUIET_TASKS:
             return event["text"], "" if event["outcome"] == "done" else "WARNING"
         case "TaskRaised":
@@ -24,16 +26,3 @@ def shown(event: Mapping[str, Any]) -> tuple[str, str]:
         case "RestartNeeded" | "ClientRefused" | "ServiceDied" | "ServiceOverran":
             return event["text"], "WARNING"
     return "", ""
-
-
-def _with_source(event: Mapping[str, Any]) -> str:
-    """The sentence, then the line of the fault with a mark below it."""
-    text: str = event["text"]
-    line = event["source"].replace("\t", " ")  # a tab is one column of the mark, too
-    source = line.strip()
-    if source:
-        text += f"\n    {source}"
-        place = (event["column"] or 0) - 1 - (len(line) - len(line.lstrip()))
-        if place >= 0:
-            text += f"\n    {' ' * min(place, len(source))}^"
-    return text

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from zephserver.core.origin import Origin
+
 
 class ZephError(Exception):
     """Base of the family. `code` is stable and for machines; the text ends with what a person does next.
@@ -160,16 +162,15 @@ class IllegalTransition(ServiceError):
 
 
 class ReloadFailed(ZephError):
-    """Changed code of the tasks cannot be used; `file`, `line`, `source` and `column` say where, if that is known."""
+    """Changed code of the tasks cannot be used; `origin` says why and where."""
 
     code = "reload-failed"
+    facts: dict[str, Any]
 
-    def __init__(
-        self, what: str, file: str | None = None, line: int | None = None, source: str = "", column: int | None = None
-    ) -> None:
-        where = f"{file}:{line}: " if file is not None else ""
-        super().__init__(f"{where}{what}; the old code goes on")
-        self.what, self.file, self.line, self.source, self.column = what, file, line, source, column
+    def __init__(self, origin: Origin, so: str = "the old code goes on") -> None:
+        super().__init__(f"{origin}; {so}")
+        self.origin = origin
+        self.facts = {name: getattr(origin, name) for name in ("file", "line", "source", "column")}
 
 
 class UnknownRoom(ZephError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,13 +66,40 @@ def test_a_dry_run_only_says_what_it_would_do(zephctl: Zephctl, reload_site: Sit
 
 
 def test_code_that_does_not_work_is_a_failure_with_its_place(zephctl: Zephctl, reload_site: Site, folder: Path) -> None:
-    (folder / "words.py").write_text("def")
+    (folder / "words.py").write_text("x = 1\nif True:\n    def x(:\n")
 
     answer = zephctl("reload")
 
-    place = f"{folder}/words.py:1: SyntaxError: invalid syntax"
-    assert answer == Answer(1, "", f"zephctl: {place}; the old code goes on\n")
+    assert (answer.status, answer.stdout) == (1, "")
+    assert answer.stderr.splitlines() == [
+        f"zephctl: {folder}/words.py:3: SyntaxError: invalid syntax; the old code goes on",
+        "zephctl:     def x(:",
+        "zephctl:           ^",
+    ]
     assert answer_of(reload_site) == 1
+
+
+def test_code_that_does_not_work_is_one_sentence_in_json(zephctl: Zephctl, reload_site: Site, folder: Path) -> None:
+    (folder / "words.py").write_text("def")
+
+    answer = zephctl("reload", "-o", "json")
+
+    text = f"{folder}/words.py:1: SyntaxError: invalid syntax; the old code goes on"
+    assert json.loads(answer.stderr)["error"] == {"code": "reload-failed", "message": text}
+
+
+def test_changed_services_are_named_with_what_to_do(
+    zephctl: Zephctl, open_site: Callable[..., Site], folder: Path
+) -> None:
+    (folder / "words.py").write_text(TASK.replace("{}", "1"))
+    (folder / "mine.py").write_text(MODULE + "class Mine(SimpleSessionManager): pass\n")
+    open_site("mine/Mine", TASKS_PATH={"word": "words/Word"})
+    (folder / "mine.py").write_text(MODULE + "class Mine(SimpleSessionManager): pass\n# more\n")
+
+    answer = zephctl("reload")
+
+    told = f"{folder}/mine.py changed; to use that in mine/Mine: zephctl restart"
+    assert answer == Answer(0, "", f"no code of the tasks has changed\n{told}\n")
 
 
 def test_the_last_reload_can_be_undone(zephctl: Zephctl, reload_site: Site, folder: Path) -> None:
@@ -95,7 +123,7 @@ def test_services_that_go_on_with_the_old_code_are_named(
 
     lines = zephctl("reload").stderr.splitlines()
 
-    assert lines[1] == "services that go on with the old code: words/Mine; restart them"
+    assert lines[1] == "services that go on with the old code until zephctl restart: words/Mine"
 
 
 def test_the_answer_in_json(zephctl: Zephctl, reload_site: Site, folder: Path) -> None:
@@ -109,6 +137,7 @@ def test_the_answer_in_json(zephctl: Zephctl, reload_site: Site, folder: Path) -
         "schema": 1,
         "modules": ["words"],
         "keep_old": [],
+        "stale": {"files": [], "services": [], "settings": None},
     }
 
 

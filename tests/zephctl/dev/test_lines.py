@@ -40,7 +40,7 @@ FACTS: dict[str, Any] = {"error": "x", "file": "a.py", "line": 1, "source": "", 
         (TaskFinished(task="TaskPing", cid="c", seconds=0.002, outcome="done"), ("", "")),
         (TaskRaised(task="a", cid="c", error="E", traceback="T\n"), ("task a of c raised E\nT", "ERROR")),
         (ClientConnected(cid="c", user="ann", address="::1"), ("client c connected: ann from ::1", "DEBUG")),
-        (RestartNeeded(what=("a/B", "the server")), ("restart a/B, the server to use what has changed", "WARNING")),
+        (RestartNeeded(files=("a.py",)), ("a.py changed: stop the server and start it again to use that", "WARNING")),
         (ServiceChanged(name="a", old="x", new="y", error=None), ("", "")),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
