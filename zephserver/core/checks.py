@@ -57,6 +57,7 @@ def _tell_faults(settings: Settings, report: int) -> NoReturn:
     """The child of check_aside()."""
     try:
         os.chdir(settings.folder)
+        os.dup2(2, 1)  # what a module prints is not the answer of the command
         os.write(report, json.dumps(check(settings)).encode() + b"\n")
     finally:
         os._exit(0)
