@@ -54,6 +54,23 @@ def test_a_start_ends_at_once_and_names_every_fault(run: Run, web: Web, line: st
     assert "back-off" not in (folder / "logging.log").read_text()
 
 
+@pytest.mark.parametrize("line", ["zephserver-start", "zephctl start"])
+def test_a_start_with_an_essential_service_that_cannot_be_imported_names_every_fault(
+    run: Run, folder_of: FolderOf, line: str
+) -> None:
+    settings = "SERVICE_LIST = ['firsts/First', 'seconds/Second']\n"
+    settings += "SERVICE_OPTIONS = {'firsts/First': {'essential': True}}\n"
+    folder = folder_of(settings, firsts="def x(:\n", seconds="\n1 / 0\n")
+
+    done = run(folder, *line.split())
+
+    assert done.returncode == 6
+    assert [text.removeprefix(f"{line.split()[0]}: ") for text in done.stderr.splitlines()] == [
+        f"{folder}/firsts.py:1: SyntaxError: invalid syntax (service firsts/First)",
+        f"{folder}/seconds.py:2: ZeroDivisionError: division by zero (service seconds/Second)",
+    ]
+
+
 def test_a_worker_that_cannot_load_the_tasks_ends_the_start(run: Run, web: Web) -> None:
     folder = web(words=BROKEN, thirds="class Third:\n    def main(self): pass\n")
 

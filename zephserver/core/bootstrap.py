@@ -86,14 +86,15 @@ def run(
             if not server.is_stopping:
                 logging.getLogger(__name__).error("%s", error)
         if failure is not None and strict:
+            was_asked = server.is_stopping and not server.exit_status
             server.stop("the start failed")
-            raise server.explain(failure) if isinstance(failure, StartFailed) else failure
+            raise failure if was_asked else server.explain(failure)
         came_up = not server.is_stopping
         if on_started is not None and came_up:
             on_started(server, failure)
         server.closed.wait()
         if failure is not None and not came_up and server.exit_status:
-            raise failure  # an essential service ended the server while it started
+            raise server.explain(failure)  # an essential service ended the server while it started
         return server.exit_status
 
 

@@ -179,10 +179,10 @@ class Server:
         self.bus.publish(ServerReady(seconds=seconds, services=len(self.settings.service_list)))
         self._notify.send("READY=1", "STATUS=ready")
 
-    def explain(self, failure: StartFailed) -> ZephError:
-        """SettingsError with all that `zephctl check` finds, or the failure itself when that is nothing."""
-        if not BUSY.isdisjoint(self.services.counts()):
-            return failure  # one of them may hang in an import, for which check() would wait
+    def explain(self, failure: ZephError) -> ZephError:
+        """What to raise for a start that failed: all that `zephctl check` finds, or *failure* when that is nothing."""
+        if isinstance(failure, SettingsError) or not BUSY.isdisjoint(self.services.counts()):
+            return failure  # it is told already, or a service may hang in an import, for which check() would wait
         faults = check(self.settings)
         return SettingsError(faults) if faults else failure
 
