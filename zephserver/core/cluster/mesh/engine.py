@@ -117,11 +117,12 @@ class MeshEngine:
         return [peer.row(now) for peer in self._peers.values()]
 
     def state(self) -> str:
-        """All is well: there is nothing between the servers that could be lost."""
-        return ""
+        """What is wrong when none of the others can be reached; '' otherwise."""
+        is_alone = self._peers and all(peer.problem for peer in self._peers.values())
+        return "connecting: no other server can be reached; see zephctl cluster peers" if is_alone else ""
 
     def lost_for(self) -> float:
-        """Never."""
+        """Never: there is nothing between the servers, and one whose peers are down serves its clients."""
         return 0.0
 
     def _wake(self) -> None:
@@ -138,7 +139,9 @@ class MeshEngine:
         self._sockets.open()
         self._router = self._sockets.listen(self._endpoint)
         for peer in self._peers.values():
-            peer.socket = self._sockets.connect(peer.endpoint, wire.identity(self._node, self._boot))
+            identity = wire.identity(self._node, self._boot)
+            peer.socket, peer.watch = self._sockets.connect_watched(peer.endpoint, identity)
+            peer.lost_at = self._began
 
     def _run(self) -> None:
         """Body of the thread."""
@@ -211,6 +214,10 @@ class MeshEngine:
         for peer in self._peers.values():
             if peer.is_up and now - peer.heard_at > SILENCE:
                 self._went_down(peer, f"silent for {SILENCE:g} s")
+            if peer.watch.hear():
+                peer.lost_at = now  # it has as long to say something
+            if not peer.is_up and now - peer.lost_at > SILENCE:
+                self._cannot_reach(peer, peer.watch.why)
             if peer.boot:
                 self._send(peer, {"t": "beat"})
             else:
@@ -334,9 +341,10 @@ class MeshEngine:
                 peer.out.resume(int(answer["s"]))
             elif kind == "heard" and answer["s"] is not None:
                 peer.out.acknowledged(int(answer["s"]))
-            elif kind == "refused" and peer.complaint != answer["why"]:
-                peer.complaint = str(answer["why"])
-                _log.error("server %s refused this one: %s", peer.name, peer.complaint)
+            elif kind == "refused":
+                peer.watch.hear()  # what is older than this
+                peer.watch.why = f"it refused this one: {str(answer['why'])[:200]}"
+                self._cannot_reach(peer, peer.watch.why)
         self._push(peer)
 
     def _welcomed(self, peer: Peer, answer: Mapping[str, Any]) -> None:
@@ -348,11 +356,23 @@ class MeshEngine:
         peer.boot = str(answer["boot"])
         if not peer.is_up or peer.life != peer.boot:
             peer.is_up, peer.life = True, peer.boot
+            peer.watch.hear()
+            peer.watch.begin()
+            peer.problem = ""
+            peer.told.clear()
             self._listener.came(peer.name)
 
     def _went_down(self, peer: Peer, why: str) -> None:
         peer.is_up, peer.boot = False, ""
+        peer.lost_at = time.monotonic()
         self._listener.went(peer.name, why)
+
+    def _cannot_reach(self, peer: Peer, why: str) -> None:
+        """Tell what is wrong: in the log once, however often it is tried again."""
+        peer.problem = why
+        if why not in peer.told:
+            peer.told.add(why)
+            _log.warning("server %s cannot be reached: %s", peer.name, why)
 
     def _complain(self, identity: bytes) -> None:
         """Somebody else found the port: told once a second at most."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from zephserver.core.cluster.mesh.link import Inbound, Outbound
+
+if TYPE_CHECKING:
+    from zephserver.core.cluster.mesh.watch import Watch
 
 
 @dataclass(slots=True)
@@ -23,7 +26,10 @@ class Peer:
     inbound: Inbound | None = None
     asked: int = -1  # behind which number it was asked to say everything again
     asked_at: float = 0.0
-    complaint: str = ""  # what was wrong with it, told once
+    lost_at: float = 0.0  # since when it is not up
+    watch: Watch = field(init=False)  # why there is no link
+    problem: str = ""  # why it cannot be spoken to
+    told: set[str] = field(default_factory=set)  # problems of this outage that the log has
 
     def row(self, now: float) -> dict[str, Any]:
         """What is shown of it; see ClusterEngine.rows(). Any thread: plain values are copied."""
@@ -37,5 +43,5 @@ class Peer:
             "lag": round(self.out.lag(now), 3),
             "dropped": self.out.dropped,
             "lost": self.inbound.lost if self.inbound is not None else 0,
-            "problem": self.complaint,
+            "problem": self.problem,
         }

@@ -9,6 +9,7 @@ import zmq
 from zmq.utils import z85
 
 from zephserver.core.cluster.mesh.keys import private_key
+from zephserver.core.cluster.mesh.watch import EVENTS, Watch
 
 _OPTIONS = (
     (zmq.LINGER, 0),
@@ -54,13 +55,21 @@ class Sockets:
 
     def connect(self, endpoint: str, identity: str) -> Any:
         """A socket on which one other is spoken to."""
-        dealer = self._make(zmq.DEALER)
-        dealer.setsockopt(zmq.IDENTITY, identity.encode())
-        dealer.setsockopt(zmq.IMMEDIATE, 1)  # nothing waits in ZeroMQ for a peer that is not there
-        if self._keys is not None:
-            dealer.curve_serverkey = self._keys[0]
+        dealer = self._dealer(identity)
         dealer.connect(endpoint)
         return dealer
+
+    def connect_watched(self, endpoint: str, identity: str) -> tuple[Any, Watch]:
+        """The same, and why it has no link."""
+        dealer = self._dealer(identity)
+        place = f"inproc://watch-{len(self._made)}"
+        dealer.monitor(place, EVENTS)
+        told = self._context.socket(zmq.PAIR)
+        self._made.append(told)
+        told.setsockopt(zmq.RCVHWM, 0)  # what nobody reads for a while must not hold up the sockets
+        told.connect(place)
+        dealer.connect(endpoint)
+        return dealer, Watch(dealer, told, endpoint)
 
     def answer_who_may_connect(self) -> None:
         """Only who has the key that the secret stands for (ZeroMQ RFC 27)."""
@@ -76,6 +85,14 @@ class Sockets:
             socket.close(0)
         self._made.clear()
         self._context.term()
+
+    def _dealer(self, identity: str) -> Any:
+        dealer = self._make(zmq.DEALER)
+        dealer.setsockopt(zmq.IDENTITY, identity.encode())
+        dealer.setsockopt(zmq.IMMEDIATE, 1)  # nothing waits in ZeroMQ for a peer that is not there
+        if self._keys is not None:
+            dealer.curve_serverkey = self._keys[0]
+        return dealer
 
     def _make(self, kind: int) -> Any:
         made = self._context.socket(kind)

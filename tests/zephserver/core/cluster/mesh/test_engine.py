@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -175,6 +176,99 @@ def test_who_has_no_secret_hears_nothing(start: Start) -> None:
 
     assert not a.sees("b")
     assert not b.sees("a")
+
+
+def problem_of(node: Node, other: str) -> str:
+    """What a server says is wrong with another one."""
+    return next(str(row["problem"]) for row in node.engine.rows() if row["name"] == other)
+
+
+def lines_about(log: pytest.LogCaptureFixture, other: str) -> list[str]:
+    return [text for text in log.messages if f"server {other} cannot be reached" in text]
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are soon missed, and looked for often."""
+    for name, seconds in (("BEAT", 0.05), ("HELLO", 0.05), ("SILENCE", 0.5)):
+        monkeypatch.setattr(mesh, name, seconds)
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("other", [None, "t" * 32])
+def test_another_secret_is_told_on_both_sides(start: Start, servers: list[dict[str, Any]], other: str | None) -> None:
+    a, b = start("a", servers=servers[:2], secret=SECRET), start("b", servers=servers[:2], secret=other)
+
+    for node, peer in ((a, "b"), (b, "a")):
+        wait_until(lambda node=node, peer=peer: "CLUSTER_SECRET" in problem_of(node, peer), timeout=PATIENCE)
+
+    assert problem_of(a, "b") == f"{endpoint_of(servers[1])} refuses the connection; is CLUSTER_SECRET the same there?"
+    assert a.cluster.state() == "connecting: no other server can be reached; see zephctl cluster peers"
+    assert a.cluster.lost_for() == 0.0  # it is ready all the same
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("attempt", range(8))  # ZeroMQ gives up after some of these failures, and not after others
+def test_a_server_that_was_given_the_right_secret_is_reached(
+    start: Start, servers: list[dict[str, Any]], attempt: int
+) -> None:
+    a, wrong = start("a", servers=servers[:2], secret=SECRET), start("b", servers=servers[:2])
+    wait_until(lambda: "CLUSTER_SECRET" in problem_of(a, "b"), timeout=PATIENCE)
+    wrong.cluster.stop()
+
+    b = start("b", servers=servers[:2], secret=SECRET)
+
+    joined(a, b)
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("nowhere.invalid", "the name in tcp://nowhere.invalid:7 does not resolve"),
+        ("127.0.0.1", "nothing answers at tcp://127.0.0.1:7"),
+        ("unix:/nowhere/b", "nothing answers at ipc:///nowhere/b"),
+    ],
+)
+def test_why_a_server_cannot_be_reached_is_told_once(
+    start: Start, servers: list[dict[str, Any]], caplog: pytest.LogCaptureFixture, address: str, problem: str
+) -> None:
+    a = start("a", servers=[servers[0], {"hostname": "b", "address": address, "port": 7}, servers[2]])
+    c = start("c", servers=[servers[0], servers[2]])
+    wait_until(lambda: problem_of(a, "b") == problem, timeout=PATIENCE)
+
+    a.engine._beat(time.monotonic())  # looks again
+    a.engine._beat(time.monotonic())
+
+    assert lines_about(caplog, "b") == [f"server b cannot be reached: {problem}"]
+    wait_until(lambda: a.sees("c"), timeout=PATIENCE)
+    assert (problem_of(a, "c"), a.cluster.state()) == ("", "")
+    assert c.sees("a")
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_server_whose_list_lacks_this_one_is_told_as_such(start: Start, servers: list[dict[str, Any]]) -> None:
+    a = start("a", servers=servers[:2], secret=SECRET)
+    start("b", servers=servers[1:], secret=SECRET)
+
+    wait_until(lambda: "is it in CLUSTER_SERVER_LIST there?" in problem_of(a, "b"), timeout=PATIENCE)
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_problem_is_over_when_the_server_comes_and_told_anew_when_it_goes(
+    start: Start, servers: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    a = start("a", servers=servers[:2])
+    wait_until(lambda: problem_of(a, "b"), timeout=PATIENCE)
+
+    b = start("b", servers=servers[:2])
+    joined(a, b)
+    assert problem_of(a, "b") == ""
+    b.cluster.stop()
+    wait_until(lambda: problem_of(a, "b"), timeout=PATIENCE)
+
+    gone = f"server b cannot be reached: nothing answers at {endpoint_of(servers[1])}"
+    wait_until(lambda: lines_about(caplog, "b") == [gone, gone], timeout=PATIENCE)
 
 
 def test_a_server_of_another_version_is_told_so(start: Start, caplog: pytest.LogCaptureFixture) -> None:
