@@ -30,6 +30,7 @@ class Login:
     mark: str  # names the session on the control socket and in the cluster, and cannot be used as one
     key: str | None = field(default=None, repr=False)  # of the session; None for a token and for HTTP Basic
     expires: float | None = None  # seconds since the epoch: the end of the session, where nothing else tells it
+    issued: float | None = None  # seconds since the epoch: when the token was made that told who it is
 
 
 def login_of(user: Any) -> Login | None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from zephserver.core import runtime
 from zephserver.core.command_table import command
-from zephserver.core.errors import SettingsError
+from zephserver.core.errors import SessionExpired, SettingsError
 from zephserver.core.service import Service
 from zephserver.core.settings_page import Settings
 from zephserver.django import project
@@ -41,7 +41,7 @@ class DjangoSessionManager(Service):
             requirements.require(server.settings)
         self._options = options.read()
         self._disabled = threading.Event()
-        self._endings = Endings(self)
+        self._endings = Endings(self, self._options.token_lifetime)
         self._trouble = database.Trouble("sessions cannot be looked up")
         self.around_task = database.clean
 
@@ -102,7 +102,7 @@ class DjangoSessionManager(Service):
         login = login_of(user)
         if login is None:
             return True
-        if self._endings.has(login.mark):
+        if self._endings.has(login):
             return False
         with database.clean:
             fresh = found_again(user, login)
@@ -150,10 +150,13 @@ class DjangoSessionManager(Service):
 
     def _find_by_message(self, shown: str) -> Any | None:
         """By a token, and where pages come from elsewhere also by the key of a session, as in 2015."""
-        from zephserver.django.logins import find_by_session
+        from zephserver.django.logins import find_by_session, is_signed_cookie, login_of
         from zephserver.django.tokens import find_by_token
 
         user = find_by_token(shown)
+        login = login_of(user)
+        if login is not None and is_signed_cookie() and self._endings.has(login):
+            raise SessionExpired("its session may have ended; who is still logged in gets a new one")
         if user is None and not self.server.settings.same_domain:
             user = find_by_session(shown)
         return self._still_there(user)
@@ -187,7 +190,7 @@ class DjangoSessionManager(Service):
         from zephserver.django.logins import login_of
 
         login = login_of(user)
-        return None if login is not None and self._endings.has(login.mark) else user
+        return None if login is not None and self._endings.has(login) else user
 
     # -- sessions that end ------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.contrib.auth import BACKEND_SESSION_KEY
@@ -30,6 +31,7 @@ def token_for(request: Any) -> str | None:
         "h": _seal(hash_of(user)),
         "m": mark_of(session.session_key, user),
         "e": int(session.get_expiry_date().timestamp()),
+        "t": round(time.time(), 3),  # what signing notes has no fractions
     }
     return str(signing.dumps(claims, salt=SALT))
 
@@ -46,7 +48,9 @@ def find_by_token(text: str) -> Any | None:
     user = find_user(claims["u"], claims["b"], lambda user: constant_time_compare(sealed, _seal(hash_of(user))))
     if user is None:
         return None
-    return with_login(user, Login(claims["b"], hash_of(user), claims["m"], expires=float(claims["e"])))
+    issued = float(claims.get("t", 0))  # 0: by the version before
+    login = Login(claims["b"], hash_of(user), claims["m"], expires=float(claims["e"]), issued=issued)
+    return with_login(user, login)
 
 
 def _seal(hash: str) -> str:

@@ -17,7 +17,8 @@ from django.test import override_settings
 from tests.scale import at_most
 from tests.zephserver.django.conftest import MakeDjangoSite, key_of, log_in, make_user, name_of
 from zephserver.django import live, publishing, reach
-from zephserver.django.logins import mark_of
+from zephserver.django.endings import Endings
+from zephserver.django.logins import Login, mark_of
 from zephserver.django.session_manager import ENDED as ENDED_EVENT
 from zephserver.task import Task
 from zephserver.testing import wait_until
@@ -232,13 +233,19 @@ def test_an_end_that_comes_before_anybody_may_connect_harms_nobody(make_django_s
     assert services.wait_ready(timeout=10) == {}
 
 
-def test_what_ended_long_ago_is_forgotten(make_django_site: MakeDjangoSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zephserver.django.endings.REMEMBERED", 0.0)
+def test_what_ended_long_ago_is_forgotten(make_django_site: MakeDjangoSite) -> None:
     manager = make_django_site().site.server.get_service("zephserver.django.session_manager/DjangoSessionManager")
-
+    login = Login("", "", "a mark")
     manager.end(["a mark"])
+    assert manager._endings.has(login)
 
-    wait_until(lambda: not manager._endings.has("a mark"), "it is forgotten")
+    manager._endings._remembered = 0.0
+
+    wait_until(lambda: not manager._endings.has(login), "it is forgotten")
+
+
+def test_an_end_is_remembered_for_longer_than_a_token_is_good_for() -> None:
+    assert Endings(None, lifetime=3_600.0)._remembered > 3_600.0  # type: ignore[arg-type]
 
 
 def test_the_servers_of_a_cluster_tell_one_another(

@@ -85,6 +85,20 @@ def test_a_connection_by_token_ends_with_the_session(site: DjangoSite, user: Any
     assert name_of(site.knock(session=token, origin=PAGE)) == "anonymous"
 
 
+def test_with_signed_cookies_no_token_from_before_a_logout_counts(site: DjangoSite, user: Any) -> None:
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
+        here, there = log_in(user), log_in(user)
+        old, older = token_of(here), token_of(there)
+        ann = site.join(session=old, origin=PAGE)
+
+        here.post("/logout/")
+
+        assert ann.closed()[0] == 1012
+        assert site.knock(session=old, origin=PAGE).closed()[0] == 4002
+        assert site.knock(session=older, origin=PAGE).closed()[0] == 4002  # the client fetches a new one
+        assert name_of(site.knock(session=token_of(there), origin=PAGE)) == "ann"
+
+
 def test_it_ends_when_the_session_runs_out(site: DjangoSite, user: Any) -> None:
     browser = log_in(user)
     session = browser.session
