@@ -11,11 +11,12 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.base import SessionBase
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import class_prepared, post_delete, post_save
 
 from zephserver.django.logins import is_signed_cookie, mark_of
 from zephserver.django.publishing import after_commit, deliver
@@ -27,11 +28,21 @@ _WATCHED = "_zephserver_watches"
 
 def connect() -> None:
     """Hear of the ends of sessions, and of changes of users. Once or many times."""
-    user_model = get_user_model()
     user_logged_out.connect(_logged_out, dispatch_uid="zephserver.logged_out")
-    post_save.connect(_saved, sender=user_model, dispatch_uid="zephserver.saved")
-    post_delete.connect(_deleted, sender=user_model, dispatch_uid="zephserver.deleted")
+    class_prepared.connect(_watch_model, dispatch_uid="zephserver.models")
+    for model in apps.get_models():
+        _watch_model(model)
     watch_sessions(importlib.import_module(settings.SESSION_ENGINE).SessionStore)
+
+
+def _watch_model(sender: Any, **more: Any) -> None:
+    """Django tells of each class by itself: a proxy of the user's model, or a model with more fields, counts too.
+
+    Not of all models at once: where somebody listens, Django deletes row by row.
+    """
+    if issubclass(sender, get_user_model()):
+        post_save.connect(_saved, sender=sender, dispatch_uid="zephserver.saved")
+        post_delete.connect(_deleted, sender=sender, dispatch_uid="zephserver.deleted")
 
 
 def watch_sessions(store: type[Any]) -> None:
@@ -104,8 +115,13 @@ def _saved(
 ) -> None:
     is_boring = update_fields is not None and set(update_fields) <= _UNINTERESTING
     if not (created or raw or is_boring):
-        tell(using, users=[str(instance.pk)])
+        tell(using, users=[_id_of(instance)])
 
 
 def _deleted(sender: Any, instance: Any, using: str, **more: Any) -> None:
-    tell(using, users=[str(instance.pk)])
+    tell(using, users=[_id_of(instance)])
+
+
+def _id_of(user: Any) -> str:
+    """Of the user's model, also for a model made of it, which may have a key of its own."""
+    return str(getattr(user, get_user_model()._meta.pk.attname))
