@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 NAME = "ZEPHSERVER"
 
@@ -55,7 +57,7 @@ def parse(value: object) -> tuple[Options, list[str]]:
 _WRONG = object()
 _WORDS = {
     "str | None": "a path",
-    "str": "a text",
+    "str": "a path as '/ws', a port as ':8080/ws', or an address as 'wss://ws.example.com/ws'",
     "bool": "True or False",
     "float": "seconds",
     "float | None": "seconds, or None",
@@ -71,8 +73,21 @@ def _checked(value: object, kind: str) -> object:
     if kind.startswith("float"):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return float(value) if is_number and value > 0 else _WRONG  # type: ignore[operator,arg-type]
+    if kind == "str":
+        return value if isinstance(value, str) and _is_address(value) else _WRONG
     text = str(value)  # a Path too
     return text if text and isinstance(value, (str, _path())) else _WRONG
+
+
+def _is_address(url: str) -> bool:
+    """Whether browsers can connect there; see Options.url."""
+    whole = f"ws://host{url}" if url.startswith(":") or (url.startswith("/") and not url.startswith("//")) else url
+    try:
+        parts = urlsplit(whole)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return has_host and parts.scheme in ("ws", "wss") and "#" not in url and not re.search(r"\s", url)
 
 
 def _path() -> type:

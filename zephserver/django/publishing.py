@@ -20,6 +20,7 @@ from zephserver.django import reach
 from zephserver.messages import plain_id
 
 TOLD_EVERY = 10.0  # seconds between two lines of the log
+LONGEST_ROOM = 2_048  # characters, as in zephserver/reception.py, which a process of Django need not load
 ROOM_FOR_THE_REST = 1_024  # bytes of a request beside the data
 
 _log = logging.getLogger("zephserver.django")
@@ -97,11 +98,11 @@ def _words(task: str, data: Any, room: str | None, users: Iterable[Any] | None, 
         raise ValueError(f"say(): the data cannot be sent as JSON: {error}") from error
     words: dict[str, Any] = {"task": task, "data": text}
     if users is not None:
-        words["users"] = [_id_of(user) for user in users]
+        words["users"] = _ids_of(users)
     elif everyone:
         words["everyone"] = True
-    elif not isinstance(room, str) or not room:
-        raise ValueError(f"say(): a room has a name, not {room!r}")
+    elif not isinstance(room, str) or not 0 < len(room) <= LONGEST_ROOM:
+        raise ValueError(f"say(): a room has a name of 1 to {LONGEST_ROOM} characters, not {room!r:.100}")
     else:
         words["room"] = room
     size = len(json.dumps(words))
@@ -109,6 +110,12 @@ def _words(task: str, data: Any, room: str | None, users: Iterable[Any] | None, 
         most = LONGEST_REQUEST - ROOM_FOR_THE_REST
         raise ValueError(f"say(): {size:,} bytes are more than {most:,}; say where the rest can be fetched")
     return words
+
+
+def _ids_of(users: Any) -> list[Any]:
+    if isinstance(users, (str, bytes)) or not isinstance(users, Iterable):  # of a text each letter would be one
+        raise ValueError(f"say(): users= is a list of users or ids, not {users!r:.100}; write users=[...]")
+    return [_id_of(user) for user in users]
 
 
 def _id_of(user: Any) -> Any:

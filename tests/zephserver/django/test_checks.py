@@ -88,6 +88,26 @@ def test_a_fault_of_the_project_is_told(found: Any, settings: dict[str, Any], id
     assert text in messages[0][1]
 
 
+@pytest.mark.parametrize(
+    "url", ["/ws", "/", ":8080/ws", ":8080", "ws://127.0.0.1:8080/ws", "wss://ws.example.com", "ws://[::1]:8080/ws?a=b"]
+)
+def test_an_address_to_which_browsers_can_connect_is_good(url: str) -> None:
+    assert options.parse({"URL": url}) == (options.Options(url=url), [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8080/ws", "http://x/ws", "ws", "", "//x/ws", ":x/ws", ":99999/ws", ":/ws#a", "wss:///ws", "/w s",
+        "WS:x", Path("/ws"), None,
+    ],
+)  # fmt: skip
+def test_an_address_to_which_no_browser_can_connect_is_a_fault(url: Any) -> None:
+    (fault,) = options.parse({"URL": url})[1]
+
+    assert fault.startswith("ZEPHSERVER['URL']: expected a path as '/ws', a port as ':8080/ws', or an address as")
+
+
 @pytest.mark.parametrize("app", ["django.contrib.sessions", "django.contrib.auth"])
 def test_a_missing_app_is_told(found: Any, app: str) -> None:
     from django.conf import settings

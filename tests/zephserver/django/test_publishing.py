@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy
 
 from tests.scale import at_most
 from tests.zephserver.django.conftest import MakeDjangoSite, log_in, make_user
-from zephserver.django import asay, reach, say, stats
+from zephserver import reception
+from zephserver.django import asay, publishing, reach, say, stats
 from zephserver.task import Task
 
 
@@ -125,6 +126,10 @@ def test_what_django_has_is_sent_too(make_django_site: MakeDjangoSite) -> None:
         (lambda: say("news", object(), everyone=True), "cannot be sent as JSON"),
         (lambda: say("news", float("nan"), everyone=True), "cannot be sent as JSON"),
         (lambda: say("news", 1, room=""), "a room has a name"),
+        (lambda: say("news", 1, room="x" * 2_049), "a room has a name of 1 to 2048 characters, not 'xxx"),
+        (lambda: say("news", 1, room=7), "a room has a name"),
+        (lambda: say("news", 1, users="bob"), r"users= is a list of users or ids, not 'bob'; write users=\[...\]"),
+        (lambda: say("news", 1, users=3), "users= is a list of users or ids, not 3"),
         (lambda: say("news", 1, users=[None]), "an anonymous user has no id"),
         (lambda: say("news", "x" * 70_000, everyone=True), "bytes are more than 64,512"),
     ],
@@ -132,6 +137,10 @@ def test_what_django_has_is_sent_too(make_django_site: MakeDjangoSite) -> None:
 def test_a_call_that_can_never_work_raises_where_it_stands(call: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         call()
+
+
+def test_a_room_may_have_as_long_a_name_as_browsers_may_join() -> None:
+    assert publishing.LONGEST_ROOM == reception.LONGEST_ROOM
 
 
 # -- softly ------------------------------------------------------------------------------------------------------------
