@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +21,8 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Pages:
     """Health, metrics, the files of STATIC_FOLDER, and the JavaScript client. Loop only."""
 
-    def __init__(self, server: Server, is_open: Callable[[], bool]) -> None:
-        self._server, self._is_open = server, is_open
+    def __init__(self, server: Server) -> None:
+        self._server = server
         folder = server.settings.static_folder
         self._files = [StaticFiles(folder) for folder in (folder, OWN) if folder is not None]
 
@@ -33,7 +32,7 @@ class Pages:
             case "/healthz":
                 return HttpResponse(200, b"ok\n")
             case "/readyz":
-                why = self._server.not_ready or ("" if self._is_open() else "its clients go to the other servers")
+                why = self._server.not_ready
                 return HttpResponse(503, f"not ready: {why}\n".encode()) if why else HttpResponse(200, b"ready\n")
             case "/metrics":
                 return self._metrics(request)

@@ -96,6 +96,10 @@ class RoomHandler(Roster, Service):
         """The users of this server go to the others within so many seconds; nobody is to hear that they left."""
         self._bridge.drain(seconds)
 
+    def takers(self, peers: frozenset[str]) -> frozenset[str]:
+        """Those of the other servers that do not send their own clients away. Any thread."""
+        return peers if self._bridge.is_alone else peers & self._bridge.order.view.nodes
+
     def enter(self, client: Client) -> str:
         """Know a connection whose user was found; its cid, which no other has."""
         client.cid = secrets.token_hex(8)

@@ -68,7 +68,6 @@ class WebsocketClient(Service):
         self._pages: Pages
         self._most = 0
         self._stop: asyncio.Event | None = None
-        self._is_drained = False  # sends everybody to the other servers
         self._stopping = threading.Event()
 
     # -- the service ------------------------------------------------------------------------------------------------
@@ -110,7 +109,7 @@ class WebsocketClient(Service):
     def stats(self) -> dict[str, Any]:
         """Port, number of connections, and whether they are sent away. Any thread."""
         port = self.address.port if self.address else None
-        return {"port": port, "connections": len(self._clients), "drained": self._is_drained}
+        return {"port": port, "connections": len(self._clients), "drained": self.server.is_drained}
 
     def metrics(self) -> Iterator[metrics.Family]:
         """Connections, and what happened to them. Any thread."""
@@ -183,12 +182,15 @@ class WebsocketClient(Service):
     @command("cluster.drain")
     def drain(self) -> dict[str, Any]:
         """Send every client to the other servers, and take no new ones, until the server is started anew."""
-        cluster, end = self.server.cluster, time.monotonic() + SOON
-        while not (others := cluster.peers) and cluster.engine != "local" and time.monotonic() < end:
+        cluster, takers = self.server.cluster, self._rooms.takers
+        end = time.monotonic() + (SOON if cluster.engine != "local" else 0.0)
+        while not (others := takers(cluster.peers)) and time.monotonic() < end:
             self._stopping.wait(0.05)
         if not others:
-            raise BadRequest("no other server of the cluster is there to take the clients")
-        self._is_drained = True
+            away = ", ".join(sorted(cluster.peers))
+            why = f": {away} send{'' if ',' in away else 's'} clients away too" if away else ""
+            raise BadRequest(f"no other server of the cluster is there to take the clients{why}")
+        self.server.is_drained = True
         count = len(self._clients)
         self.portal.call(lambda: self.loop.create_task(self._send_away()))
         return {"clients": count, "servers": sorted(others)}
@@ -225,7 +227,7 @@ class WebsocketClient(Service):
         """Answer a GET, or let a WebSocket connection through."""
         if not upgrade:
             return self._pages.get(request)
-        if self._stopping.is_set() or self._is_drained:
+        if self._stopping.is_set() or self.server.is_drained:
             return HttpResponse(503, b"the server is stopping; connect again later\n", {"Retry-After": "1"})
         origin = request.headers.get("origin")
         if not is_allowed(origin, request.headers.get("host", ""), self.server.settings.allowed_origins):
@@ -308,7 +310,7 @@ class WebsocketClient(Service):
         self.rate, self.burst = settings.message_rate if settings.message_rate is not None else (None, 0.0)
         self.tasks_per_client = settings.tasks_per_client
         self._most = _most_connections(settings)
-        self._pages = Pages(self.server, lambda: not self._is_drained)
+        self._pages = Pages(self.server)
         self._router.open(self, sessions)
         self._rooms.open(settings, self.loop, self.portal, self.server.cluster)
         self.reception = Reception(self, sessions, self._rooms, self._most)

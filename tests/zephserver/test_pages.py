@@ -32,7 +32,7 @@ def numbers(site: Site, **headers: str) -> dict[tuple[str, ...], float]:
 
 def asked(site: Site, address: str, **headers: str) -> int:
     """The status for somebody at this address."""
-    return Pages(site.server, lambda: True).get(Handshake("/metrics", headers, address)).status
+    return Pages(site.server).get(Handshake("/metrics", headers, address)).status
 
 
 # -- who may ----------------------------------------------------------------------------------------------------------

@@ -240,6 +240,8 @@ def cluster_status(server: Server) -> dict[str, Any]:
     servers += [name for name in (node, *(peer["name"] for peer in peers)) if name not in servers]
     engine = server.cluster.engine
     state = "alone" if engine == "local" else server.cluster.state() or "connected"
+    if server.is_drained:
+        state = "drained: its clients go to the other servers"
     return {"node": node, "engine": engine, "state": state, "servers": servers, "peers": peers}
 
 

@@ -72,6 +72,7 @@ class Server:
         self.control = ControlServer(settings.configuration_network_interface_server, self.table, self.bus, self)
         self.cluster = ClusterManager(make_engine(settings), self.bus, self.table, is_ready=lambda: self.is_ready)
         self.stop_reason = ""
+        self.is_drained = False  # its clients go to the other servers, and it takes no new ones
         self.exit_status = 0
         self.stopped = threading.Event()  # everything is down, the lock is free
         self.closed = threading.Event()  # and the last control client has its answer
@@ -221,7 +222,7 @@ class Server:
 
     @property
     def is_ready(self) -> bool:
-        """Every service was enabled and ready, all still are, nobody stops the server, and it reaches its cluster."""
+        """Every service was enabled and ready, all still are, nobody stops or drains it, and it reaches its cluster."""
         return not self.not_ready
 
     @property
@@ -235,6 +236,8 @@ class Server:
         unready = self.unready()
         if unready:
             return "; ".join(unready.values())
+        if self.is_drained:
+            return "the cluster takes its clients, since it was drained"
         grace = self.settings.cluster_grace
         if grace is not None and self.cluster.lost_for() > grace:
             return f"the cluster cannot be reached: {self.cluster.state()}"

@@ -14,6 +14,7 @@ from tests.brokers import Broker
 from tests.zephserver.cluster.conftest import StartNode, on_every_engine, wait_view, with_a_broker
 from tests.zephserver.conftest import PATIENCE, Site, Talker
 from zephserver import websocket_client
+from zephserver.core.core_commands import cluster_status
 from zephserver.core.errors import BadMessage, BadRequest, UnknownClient
 from zephserver.testing import wait_until
 
@@ -302,7 +303,11 @@ def test_a_drained_server_takes_nobody_and_is_not_ready(nodes: list[Site]) -> No
     assert nodes[1].request("GET", "/readyz").status == 200
     with pytest.raises(InvalidStatus, match="503"):
         nodes[0].connect()
-    assert nodes[0].server.status()["drained"] is True
+    status = nodes[0].server.status()
+    why = "the cluster takes its clients, since it was drained"
+    assert (status["drained"], status["ready"], status["not_ready"]) == (True, False, why)
+    assert cluster_status(nodes[0].server)["state"] == "drained: its clients go to the other servers"
+    assert cluster_status(nodes[1].server)["state"] == "connected"
     wait_until(lambda: nodes[1].rooms._bridge.order.view.nodes == {"b", "c"}, timeout=PATIENCE)
     say(nodes[0], "still works", room="lobby")
     assert news(bob, 1) == ["still works"]
@@ -311,6 +316,21 @@ def test_a_drained_server_takes_nobody_and_is_not_ready(nodes: list[Site]) -> No
 def test_a_lone_server_has_nobody_to_drain_to(site: Site) -> None:
     with pytest.raises(BadRequest, match="no other server of the cluster is there"):
         site.service.drain()
+
+
+def test_the_last_server_that_takes_clients_is_not_drained(nodes: list[Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_client, "SOON", 0.1)
+    for site, others in zip(nodes[:2], ({"b", "c"}, {"c"}), strict=True):
+        assert site.service.drain()["servers"] == sorted(others)
+        wait_until(lambda others=others: nodes[2].rooms._bridge.order.view.nodes == others, timeout=PATIENCE)
+        wait_until(lambda others=others: nodes[1].rooms._bridge.order.view.nodes == others, timeout=PATIENCE)
+    ann = nodes[2].join("ann")
+
+    with pytest.raises(BadRequest, match="is there to take the clients: a, b send clients away too"):
+        nodes[2].service.drain()
+
+    assert nodes[2].request("GET", "/readyz").status == 200
+    assert ann.ask("TaskPing")["data"] == "pong"
 
 
 def test_a_drain_waits_a_moment_for_a_server_that_has_just_started(
