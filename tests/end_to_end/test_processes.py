@@ -383,7 +383,7 @@ def test_what_cannot_be_had_is_one_line_and_usage(run: Run, folder_of: FolderOf,
 
 
 def test_settings_that_do_not_fit_are_one_line(run: Run, folder_of: FolderOf) -> None:
-    servers = [{"hostname": name, "address": "127.0.0.1", "port": 1} for name in ("left", "right")]
+    servers = [{"hostname": name, "address": f"unix:{name}", "port": 0} for name in ("left", "right")]
     folder = folder_of(f"SERVICE_LIST = []\nCLUSTER_NODE = 'left'\nCLUSTER_SERVER_LIST = {servers!r}\n")
 
     done = run(folder, "zephserver-start", "--daemon", "--workers", "2")

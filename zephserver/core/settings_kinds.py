@@ -193,6 +193,14 @@ def nodes(value: object) -> tuple[dict[str, Any], ...]:
     names = [node["hostname"] for node in value]
     if len(set(names)) < len(names):
         raise ValueError("expected each hostname once")
+    owners: dict[tuple[str, int], str] = {}
+    for node in value:
+        place = node["address"], 0 if node["address"].startswith("unix:") else node["port"]
+        owner = owners.setdefault(place, node["hostname"])
+        if owner != node["hostname"]:
+            raise ValueError(
+                f"expected each address and port once, got the same for {owner!r} and {node['hostname']!r}"
+            )
     return tuple(dict(node) for node in value)
 
 

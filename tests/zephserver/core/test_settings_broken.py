@@ -17,7 +17,8 @@ from zephserver.core.settings import load_settings
 Write = Callable[..., Path]
 GOOD = "SERVICE_LIST = []\n"
 CLUSTER = (
-    GOOD + "N = {'address': '::1', 'port': 1}\nCLUSTER_SERVER_LIST = [{'hostname': 'a'} | N, {'hostname': 'b'} | N]\n"
+    GOOD + "N = {'address': '::1'}\n"
+    "CLUSTER_SERVER_LIST = [{'hostname': 'a', 'port': 1} | N, {'hostname': 'b', 'port': 2} | N]\n"
 )
 SYNTAX = [
     ("SERVICE_LIST = [\n", r":1: '\[' was never closed"),

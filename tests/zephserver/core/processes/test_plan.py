@@ -77,7 +77,7 @@ def test_the_workers_are_a_cluster_over_their_sockets(tmp_path: Path) -> None:
 
 
 def test_with_a_broker_each_worker_is_a_server_of_its_own_name(tmp_path: Path) -> None:
-    servers = [{"hostname": name, "address": "127.0.0.1", "port": 1} for name in ("house", "barn")]
+    servers = [{"hostname": name, "address": f"unix:{name}", "port": 0} for name in ("house", "barn")]
     whole = settings(tmp_path, CLUSTER_SECRET=SECRET)
     whole.__dict__["cluster_engine"] = "nats://127.0.0.1:4222"
     whole.__dict__["cluster_server_list"] = tuple(servers)
@@ -103,7 +103,7 @@ def test_a_plan_travels_as_json() -> None:
 
 
 def test_one_worker_is_always_possible(tmp_path: Path) -> None:
-    servers = [{"hostname": name, "address": "127.0.0.1", "port": 1} for name in ("house", "barn")]
+    servers = [{"hostname": name, "address": f"unix:{name}", "port": 0} for name in ("house", "barn")]
 
     alone = settings(tmp_path, WORKERS=1, HOST_ZEPH="unix:x.sock", CLUSTER_SERVER_LIST=servers)
 
@@ -123,7 +123,7 @@ def test_several_workers_cannot_share_a_unix_socket(tmp_path: Path) -> None:
 
 
 def test_the_mesh_joins_workers_or_machines_but_not_both(tmp_path: Path) -> None:
-    servers = [{"hostname": name, "address": "127.0.0.1", "port": 1} for name in ("house", "barn")]
+    servers = [{"hostname": name, "address": f"unix:{name}", "port": 0} for name in ("house", "barn")]
     whole = settings(tmp_path, CLUSTER_SERVER_LIST=servers)
 
     [(name, why)] = faults(whole)
