@@ -37,11 +37,14 @@ def wait(server: Supervisor, within: float = 30.0) -> dict[str, Any]:
 
 @command("services.list")
 def list_services(server: Supervisor) -> list[dict[str, Any]]:
-    """Name and state of every service in every worker; of a worker that does not answer, its own state."""
+    """Name and state of every service in every worker; of a worker that is not there or hangs, its own state."""
+    asked = server.crew.paths
     answers = server.crew.ask_all("services.list", LOOK)
+    rows = {row["name"]: row for row in server.services.rows()}
     for number, name in enumerate(server.services.names, 1):
         if number not in answers:
-            answers[number] = [row for row in server.services.rows() if row["name"] == name]
+            hangs = {"state": "not answering", "error": merge.SILENT} if number in asked else {}
+            answers[number] = [rows[name] | hangs]
     return merge.together(dict(sorted(answers.items())))
 
 

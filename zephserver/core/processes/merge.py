@@ -15,6 +15,7 @@ Rows = list[dict[str, Any]]
 # Of a status: what is the same for all, and what would be counted several times.
 _SAME = frozenset({"port"})
 _LARGEST = frozenset({"uptime", "rooms"})  # a room may have members on each
+SILENT = "it does not answer"  # of a worker that is there, and hangs
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 
 
@@ -88,6 +89,13 @@ def _added(name: str, values: Sequence[Any]) -> Any:
     if not is_number or name in _SAME:
         return known[0] if known else None
     return max(known) if name in _LARGEST else sum(known)
+
+
+def in_one_line(reasons: Mapping[int, str], count: int) -> str:
+    """What the workers say, or is said of them; what is true of all *count* of them is said once."""
+    if len(reasons) == count and len(set(reasons.values())) == 1:
+        return next(iter(reasons.values()))
+    return "; ".join(f"worker {worker}: {why}" for worker, why in sorted(reasons.items()))
 
 
 def summed(answers: Iterable[Mapping[str, float]]) -> dict[str, float]:

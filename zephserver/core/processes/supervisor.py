@@ -76,6 +76,7 @@ class Supervisor(Server):
     def status(self) -> dict[str, Any]:
         """One status of all: ready if all are ready; connections, tasks and services added up."""
         mine = super().status()
+        asked = self.crew.paths
         answers = self.crew.ask_all("status", LOOK)
         count = self.whole.workers
         ready = sum(bool(status["ready"]) for status in answers.values())
@@ -85,10 +86,14 @@ class Supervisor(Server):
         whole["ready"] = mine["ready"] and ready == count
         whole["threads"] = whole.get("threads", 0) + mine["threads"]
         whole["log_dropped"] = whole.get("log_dropped", 0) + mine["log_dropped"]
-        whole.setdefault("services", {"total": 0, "enabled": 0, "available": 0})
+        services = whole.setdefault("services", {"enabled": 0, "available": 0})
+        services["total"] = count * len(self.whole.service_list)  # also of those that do not answer
         whole.pop("not_ready", None)
-        if not whole["ready"] and "not_ready" in mine:
-            whole["not_ready"] = mine["not_ready"]
+        if not whole["ready"]:
+            silent = {number: merge.SILENT for number in asked if number not in answers}
+            told = {number: status["not_ready"] for number, status in answers.items() if not status["ready"]}
+            why = mine.get("not_ready") or merge.in_one_line(silent | told, count)
+            whole |= {"not_ready": why} if why else {}
         return {**{name: whole[name] for name in mine}, **whole, "workers": {"total": count, "ready": ready}}
 
     def reload(self) -> None:

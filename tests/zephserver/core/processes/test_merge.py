@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from zephserver.core.processes import merge
@@ -33,6 +34,19 @@ def test_stacks_have_a_heading() -> None:
 
 
 # -- one service in several workers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        ({2: "slow", 1: "gone"}, "worker 1: gone; worker 2: slow"),
+        ({1: "drained", 2: "drained"}, "drained"),
+        ({2: "drained"}, "worker 2: drained"),
+        ({}, ""),
+    ],
+)
+def test_what_is_true_of_all_workers_is_said_once(reasons: dict[int, str], told: str) -> None:
+    assert merge.in_one_line(reasons, 2) == told
 
 
 def test_a_service_is_ready_when_it_is_in_all_workers() -> None:

@@ -15,6 +15,7 @@ from tests.zephserver.core.processes.conftest import PATIENCE, House, lines, pid
 from zephserver.core.errors import AlreadyRunning, ControlUnreachable, SettingsError, StartFailed
 from zephserver.core.events import Recovered, ServerStopped, WorkerDied, WorkerEnded, WorkerSaid, WorkerStarted
 from zephserver.core.lock import Lock
+from zephserver.core.processes import commands, supervisor
 from zephserver.core.processes.supervisor import Supervisor
 from zephserver.core.server import Server
 from zephserver.core.settings import load_settings, make_settings
@@ -114,6 +115,27 @@ def test_while_a_worker_is_away_the_server_is_not_ready_and_says_where(house: Ho
             (1, "house_services/Puppet", "ready"), (2, "zephserver.core.processes/Worker2", "back-off")
         ]  # fmt: skip
         assert rows[1]["error"].endswith("died: SIGKILL")
+
+
+def test_a_worker_that_hangs_is_shown_as_not_answering(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (commands, supervisor):
+        monkeypatch.setattr(module, "LOOK", 0.5)
+    with house() as server:
+        pid = pids(server)[1]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            status = server.status()
+            rows = server.table.find("services.list").call((), {})
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+        assert (status["ready"], status["workers"]) == (False, {"total": 2, "ready": 1})
+        assert status["services"] == {"total": 2, "enabled": 1, "available": 0, "ready": 1}
+        assert status["not_ready"] == "worker 1: it does not answer"
+        assert [(row["worker"], row["name"], row["state"], row["error"]) for row in rows] == [
+            (1, "zephserver.core.processes/Worker1", "not answering", "it does not answer"),
+            (2, "house_services/Puppet", "ready", None),
+        ]
 
 
 def test_a_worker_that_dies_too_often_ends_the_server(house: House) -> None:
