@@ -241,6 +241,14 @@ def test_a_fault_in_the_project_names_it(project: Project) -> None:
     assert "models.py:50: ModuleNotFoundError: No module named 'nothing_of_that_name'" in said
 
 
+def test_a_project_whose_settings_end_the_process_is_told_so(project: Project) -> None:
+    project.append("mysite/settings.py", "raise SystemExit(3)")
+
+    said = project.run("zephctl", "check", status=6)
+
+    assert "DJANGO_SETTINGS_MODULE: 'mysite.settings': loading the project raised SystemExit(3)" in said
+
+
 def test_manage_py_without_a_settings_file_says_where_it_looked(project: Project) -> None:
     (project.folder / "zephsettings.py").unlink()
 

@@ -58,7 +58,7 @@ def _set_up(name: str) -> None:
         raise SettingsError([f"DJANGO_SETTINGS_MODULE: {name!r}: loading the project raised {error!r}"]) from error
     except ImproperlyConfigured as error:
         raise SettingsError([f"DJANGO_SETTINGS_MODULE: {name!r}: {' '.join(str(error).split())}"]) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SettingsError([f"DJANGO_SETTINGS_MODULE: {name!r}: loading the project raised {error!r}"]) from error
     for model in apps.get_models():  # Django keeps each, and would keep the old one beside a new one
         sys.modules[model.__module__].__zeph_once__ = True  # type: ignore[attr-defined]
