@@ -84,10 +84,10 @@ def _is_address(url: str) -> bool:
     whole = f"ws://host{url}" if url.startswith(":") or (url.startswith("/") and not url.startswith("//")) else url
     try:
         parts = urlsplit(whole)
-        has_host = bool(parts.hostname) and parts.port != 0
+        _ = parts.port  # raises for one that is none
     except ValueError:
         return False
-    return has_host and parts.scheme in ("ws", "wss") and "#" not in url and not re.search(r"\s", url)
+    return bool(parts.hostname) and parts.scheme in ("ws", "wss") and "#" not in url and not re.search(r"\s", url)
 
 
 def _path() -> type:
