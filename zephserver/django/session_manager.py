@@ -43,7 +43,7 @@ class DjangoSessionManager(Service):
         self._disabled = threading.Event()
         self._endings = Endings(self, self._options.token_lifetime)
         self._trouble = database.Trouble("sessions cannot be looked up")
-        self.around_task = database.clean
+        self.around_task = database.AroundTask()
 
     # -- the service ------------------------------------------------------------------------------------------------
 
