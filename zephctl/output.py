@@ -20,8 +20,8 @@ MODES = ("table", "plain", *JSON, "name")
 # How a state is shown: the word stays readable without the colour.
 STYLES = {
     "ready": "green", "running": "green", "available": "dim", "declared": "dim", "dead": "red", "failed": "bold red",
-    "stuck": "bold red", "back-off": "yellow", "starting": "yellow", "stopping": "yellow", "constructing": "yellow",
-    "ERROR": "red", "CRITICAL": "bold red", "WARNING": "yellow", "DEBUG": "dim",
+    "stuck": "bold red", "not answering": "bold red", "back-off": "yellow", "starting": "yellow", "stopping": "yellow",
+    "constructing": "yellow", "ERROR": "red", "CRITICAL": "bold red", "WARNING": "yellow", "DEBUG": "dim",
 }  # fmt: skip
 
 

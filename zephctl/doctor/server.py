@@ -35,19 +35,24 @@ def look(app: App, settings: Settings, status: dict[str, Any]) -> Iterator[Findi
     if status["ready"]:
         yield ok("server", f"runs and is ready, pid {status['pid']}")
     else:
-        yield bad("server", f"runs, pid {status['pid']}, and is not ready", "see: zephctl services list")
+        why = f": {status['not_ready']}" if "not_ready" in status else ""
+        yield bad("server", f"runs, pid {status['pid']}, and is not ready{why}", "see: zephctl services list")
     if status["version"] != __version__:
         yield warn("server", f"runs version {status['version']}, installed is {__version__}", "zephctl restart")
     if status.get("log_dropped"):
         yield warn("log", f"{status['log_dropped']} lines could not be written", "make room: df -h")
     try:
         services, theirs = app.client.call("services.list"), app.client.call("settings.show")
+        peers = app.client.call("cluster.peers")
     except ZephError:  # it stops this very moment
         return
     for service in services:
-        if service["error"] and service["state"] in ("dead", "failed", "stuck", "back-off"):
+        if service["error"] and service["state"] in ("dead", "failed", "stuck", "back-off", "not answering"):
             advice = f"zephctl services show {service['name']}"
             yield bad("services", f"{service['name']} is {service['state']}: {service['error']}", advice)
+    for peer in peers:
+        if peer["problem"]:
+            yield warn("cluster", f"server {peer['name']}: {peer['problem']}", "zephctl cluster peers")
     running = {row["name"]: row["value"] for row in theirs}
     rows = _as_started(settings, status, running).rows()
     changed = [row["name"] for row in rows if running.get(row["name"], row["value"]) != _as_told(row["value"])]

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from zephctl.top.numbers import Numbers, Service, Task
 
-TROUBLED = ("failed", "stuck", "dead", "back-off")
+TROUBLED = ("failed", "stuck", "dead", "back-off", "not answering")
 
 
 class Sort(StrEnum):

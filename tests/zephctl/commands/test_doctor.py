@@ -21,9 +21,11 @@ from zephctl.doctor import folder as folder_part
 from zephctl.doctor import machine, web
 from zephctl.doctor.certificate import last_day
 from zephctl.scripts import RELOADER
+from zephserver.core.cluster.mesh import engine as mesh
 from zephserver.core.processes.supervisor import Supervisor
 from zephserver.core.server import Server
 from zephserver.core.settings import load_settings
+from zephserver.testing import wait_until
 
 Zephctl = Callable[..., Answer]
 WriteSettings = Callable[..., Path]
@@ -335,6 +337,17 @@ def test_small_inotify_limits_are_to_think_about(
 
 
 # -- the server -----------------------------------------------------------------------------------------------------
+
+
+def test_a_server_of_the_cluster_that_cannot_be_reached_is_told(
+    serve: Serve, findings: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mesh, "SILENCE", 0.1)
+    servers = [{"hostname": name, "address": f"unix:{name}", "port": 0} for name in ("one", "two")]
+    server = serve(CLUSTER_SERVER_LIST=servers, CLUSTER_NODE="one")
+    wait_until(lambda: server.cluster.rows()[0]["problem"], "it is noticed")
+
+    assert findings()["cluster"] == [("warn", "server two: nothing answers at ipc://two", "zephctl cluster peers")]
 
 
 def test_a_service_that_failed_makes_the_server_bad(zephctl: Zephctl, serve: Serve, findings: Findings) -> None:
