@@ -171,3 +171,25 @@ def test_who_does_not_know_the_secret_is_not_heard(bus: Bus) -> None:
     have_noted(bus.guest(secret="s" * 32), "!")
 
     assert a.noted == ["!"]
+
+
+@pytest.mark.parametrize("bus", ["mesh"], indirect=True)
+@pytest.mark.parametrize("attempt", range(8))  # ZeroMQ gives up after some of these failures, and not after others
+def test_a_server_that_was_given_the_right_secret_is_asked(bus: Bus, attempt: int) -> None:
+    wrong, guest = bus.start("a"), bus.guest(secret="s" * 32)
+    with pytest.raises(NoAnswer, match="CLUSTER_SECRET"):
+        have_noted(guest, "?", 0.3)
+    wrong.cluster.stop()
+
+    a = bus.start("a", secret="s" * 32)
+
+    wait_until(lambda: was_noted(guest, "!"), "it is asked", timeout=PATIENCE)
+    assert "!" in a.noted
+
+
+def was_noted(guest: Guest, text: str) -> bool:
+    try:
+        have_noted(guest, text, 0.5)
+    except NoAnswer:
+        return False
+    return True

@@ -15,6 +15,7 @@ import zmq
 from zephserver.core.cluster.engine import CALL
 from zephserver.core.cluster.mesh import wire
 from zephserver.core.cluster.mesh.sockets import Sockets, endpoint_of
+from zephserver.core.cluster.mesh.watch import GAVE_UP, Watch
 from zephserver.core.errors import CommandFailed, NoAnswer
 
 
@@ -28,6 +29,7 @@ class MeshGuest:
         self._endpoints = [endpoint_of(server) for server in servers]
         self._sockets = Sockets(secret)
         self._links: list[Any] = []
+        self._watches: list[Watch] = []  # they connect again where ZeroMQ gave up
         self._link: Any = None  # to the server that was asked last
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -57,14 +59,17 @@ class MeshGuest:
         """Hang up; the next ask() connects again."""
         with self._lock:
             if self._links:
-                self._links, self._link = [], None
+                self._links, self._watches, self._link = [], [], None
                 self._sockets.close()
 
     def _open(self) -> None:
+        for watch in self._watches:
+            watch.hear()
         if not self._links:
             self._sockets.open()
             me = wire.identity(wire.GUEST, secrets.token_hex(8))
-            self._links = [self._sockets.connect(endpoint, me) for endpoint in self._endpoints]
+            made = [self._sockets.connect_watched(endpoint, me, GAVE_UP) for endpoint in self._endpoints]
+            self._links, self._watches = [link for link, _ in made], [watch for _, watch in made]
 
     def _find(self, links: Sequence[Any], until: float) -> Any:
         """One of these at whose other end a server answers; None when there is none by then."""
@@ -99,7 +104,7 @@ class MeshGuest:
         try:
             link.send_multipart([json.dumps({**head, "v": wire.VERSION}).encode(), args], zmq.NOBLOCK)
         except zmq.Again:  # it went away just now, and will not answer
-            pass
+            watch.hear()
 
 
 def _ready(links: Sequence[Any], event: int, until: float) -> Iterator[Any]:

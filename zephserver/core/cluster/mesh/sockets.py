@@ -9,7 +9,7 @@ import zmq
 from zmq.utils import z85
 
 from zephserver.core.cluster.mesh.keys import private_key
-from zephserver.core.cluster.mesh.watch import EVENTS, Watch
+from zephserver.core.cluster.mesh.watch import EVERYTHING, Watch
 
 _OPTIONS = (
     (zmq.LINGER, 0),
@@ -59,11 +59,11 @@ class Sockets:
         dealer.connect(endpoint)
         return dealer
 
-    def connect_watched(self, endpoint: str, identity: str) -> tuple[Any, Watch]:
-        """The same, and why it has no link."""
+    def connect_watched(self, endpoint: str, identity: str, events: int = EVERYTHING) -> tuple[Any, Watch]:
+        """The same, and why it has no link, as far as these *events* tell."""
         dealer = self._dealer(identity)
         place = f"inproc://watch-{len(self._made)}"
-        dealer.monitor(place, EVENTS)
+        dealer.monitor(place, events)
         told = self._context.socket(zmq.PAIR)
         self._made.append(told)
         told.setsockopt(zmq.RCVHWM, 0)  # what nobody reads for a while must not hold up the sockets

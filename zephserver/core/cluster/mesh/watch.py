@@ -8,9 +8,9 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-_GAVE_UP = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH  # and does not try again by itself
-_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | _GAVE_UP
-EVENTS = (
+GAVE_UP = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH  # and does not try again by itself
+_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | GAVE_UP
+EVERYTHING = (
     _REFUSED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
 )
 
@@ -31,7 +31,7 @@ class Watch:
         """Take what has been told, and have it tried again; whether there is a new link."""
         is_new = gave_up = False
         while (event := self._next()) is not None:
-            gave_up = gave_up or bool(event & _GAVE_UP)
+            gave_up = gave_up or bool(event & GAVE_UP)
             if event == zmq.EVENT_CONNECT_RETRIED:
                 if not self._had_address:  # libzmq has no event of its own for that
                     self.why = f"the name in {self._endpoint} does not resolve"
