@@ -104,7 +104,7 @@ class MeshGuest:
         try:
             link.send_multipart([json.dumps({**head, "v": wire.VERSION}).encode(), args], zmq.NOBLOCK)
         except zmq.Again:  # it went away just now, and will not answer
-            watch.hear()
+            pass
 
 
 def _ready(links: Sequence[Any], event: int, until: float) -> Iterator[Any]:
