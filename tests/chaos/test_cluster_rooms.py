@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.scale import at_most
+from zephserver.cluster.owners import owner_of
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Folder, Process
@@ -226,6 +227,38 @@ def test_g1_what_the_living_say_is_heard_by_the_living_while_a_server_is_killed(
         f"{rounds} kills: {sent} said meanwhile, 0 lost, doubled or out of order; its users gone after "
         f"{max(gone):.1f} s at most, the server back in after {max(back):.1f} s"
     )
+
+
+def test_g1_what_is_said_while_the_owner_of_the_room_is_killed_and_begins_anew_is_heard(
+    nodes: dict[str, Node],
+    guests: Callable[[str, Node], Guest],
+    wait_until: Callable[..., float],
+    times: Callable[[int, int], int],
+    figure: Callable[[str], None],
+) -> None:
+    rounds, sent = times(1, 20), 0
+    owner = owner_of(ROOM, nodes)
+    assert owner is not None
+    ann, bob = (guests(who, nodes[name]) for who, name in zip(("ann", "bob"), sorted({*nodes} - {owner}), strict=True))
+    all_there(nodes, wait_until, "ann", "bob")
+    for _ in range(rounds):
+        again = threading.Thread(target=nodes[owner].again)
+        nodes[owner].process.kill()
+        again.start()
+        while again.is_alive():
+            ann.say(f"{sent}")
+            sent += 1
+            again.join(0.01)
+        all_there(nodes, wait_until, "ann", "bob")
+        for _ in range(20):
+            ann.say(f"{sent}")
+            sent += 1
+        ann.wait(sent)
+        bob.wait(sent)
+
+    assert ann.heard == bob.heard == [str(number) for number in range(sent)]
+    assert all(ann.recovered + bob.recovered)
+    figure(f"{rounds} kills: {sent} said meanwhile, 0 lost, doubled or out of order")
 
 
 def test_g1_a_guest_of_a_killed_server_misses_nothing_at_another_one(

@@ -22,19 +22,28 @@ Place = tuple[str, int]  # an epoch of a history, and an offset
 
 
 class Forward(Note, frozen=True):
-    """To the owner: have this said in the room. *origin* numbers what it has said with *seq*."""
+    """To the owner: have this said in the room. *origin* numbers what it has said with *seq*.
+
+    *life* is that of the owner that it is meant for: in another one, what was said before it may be missing.
+    """
 
     room: str
     origin: str
     seq: int
     but: str | None
     payload: bytes
+    life: str
+
+    def to(self, life: str) -> Forward:
+        """The same message, for another life."""
+        return msgspec.structs.replace(self, life=life)
 
 
 class Taken(Note, frozen=True):
-    """From the owner: these were said."""
+    """From the owner: these were said. *late* were not: the server waited in vain to learn that it is the owner."""
 
     seqs: list[int]
+    late: list[int]
 
 
 class Said(Note, frozen=True):

@@ -63,17 +63,18 @@ class Order:
         is_alone: bool = False,
     ) -> None:
         self.view = View(me)
-        self._me, self._origin, self._max_bytes = me, f"{me} {life}", max_bytes
+        self._me, self._life, self._origin, self._max_bytes = me, life, f"{me} {life}", max_bytes
         self._histories, self._rim = histories, rim
         self._lines: dict[str, Line] = {}
         self._follower = Follower(self.view, histories, rim)
         self._host = Host(self.view, self._lines, histories, rim, self._follower, new_epoch, is_alone=is_alone)
         self._lives: dict[str, str] = {}  # of the other servers
+        self._ended: set[str] = set()  # lives: a note of one may come late
         self._seq = 0
         self._unsaid: dict[int, _Unsaid] = {}
         self._unsaid_bytes = 0
         self._held: dict[str, deque[tuple[float, str, Forward | Enter]]] = {}  # until we may order the room
-        self._taken: dict[str, list[int]] = {}  # to be told to each server
+        self._taken: dict[str, Taken] = {}  # to be told to each server
         self._has_new_answers = False
         self.dropped = 0  # messages that found no owner in time
         for room in histories.rooms():  # of an earlier life of the WebSocket service
@@ -84,7 +85,7 @@ class Order:
     def say(self, room: str, payload: bytes, but: str | None, now: float) -> None:
         """Have a message said in a room, to all members on all servers but the one with the cid *but*."""
         self._seq += 1
-        note = Forward(room, self._origin, self._seq, but, payload)
+        note = Forward(room, self._origin, self._seq, but, payload, self._life)
         if self._host.may_order(room) and room not in self._held:
             self._host.say(note, now)
             return
@@ -149,9 +150,10 @@ class Order:
 
     def heard(self, peer: str, life: str, note: Note, now: float) -> None:
         """A note of another server, of this life of it."""
-        if self._lives.setdefault(peer, life) != life:
-            self._lives[peer] = life
-            self._renew(peer, now)
+        if life in self._ended:
+            return
+        if self._lives.get(peer) != life:
+            self._renew(peer, life, now)
         match note:
             case Said():
                 line = self._lines.get(note.room)
@@ -159,11 +161,13 @@ class Order:
                     self._rim.post({peer}, Exit(note.room))
                 else:
                     self._follower.said(line, peer, note, now)
+            case Forward() if note.life != self._life:
+                self._answer(peer)  # it tells of this life; then this one comes again, and what is to be said before it
             case Forward() | Enter(follows=True):
                 self._order(peer, note, now)
             case Taken():
-                for seq in note.seqs:
-                    self._forget(seq)
+                self._told(peer, note.seqs)
+                self.dropped += self._told(peer, note.late)
             case Entered():
                 line = self._lines.get(note.room)
                 if line is not None and line.source == peer:
@@ -195,8 +199,8 @@ class Order:
     def flush(self) -> None:
         """Tell the others which of their messages were said; due after each batch of notes."""
         taken, self._taken = self._taken, {}
-        for peer, seqs in taken.items():
-            self._rim.post({peer}, Taken(seqs))
+        for peer, note in taken.items():
+            self._rim.post({peer}, note)
 
     def tick(self, now: float) -> None:
         """What is due by now."""
@@ -220,7 +224,10 @@ class Order:
         for room, held in list(self._held.items()):
             while held and now - held[0][0] > HOLD:
                 _, peer, note = held.popleft()
-                self.dropped += peer == self._me and isinstance(note, Forward)
+                if isinstance(note, Forward) and peer != self._me:
+                    self._answer(peer).late.append(note.seq)
+                elif isinstance(note, Forward):
+                    self.dropped += self._told(peer, [note.seq])
             if not held:
                 del self._held[room]
 
@@ -235,8 +242,10 @@ class Order:
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def _renew(self, peer: str, now: float) -> None:
-        """A server has begun a new life: it has forgotten what it was told."""
+    def _renew(self, peer: str, life: str, now: float) -> None:
+        """A server has begun a new life: it has forgotten what it was told, or has not heard it."""
+        self._ended.add(self._lives.get(peer, ""))
+        self._lives[peer] = life
         for line in list(self._lines.values()):
             line.followers.discard(peer)
             if line.source == peer:
@@ -253,8 +262,8 @@ class Order:
         unsaid.to = owner = self.view.owner(unsaid.note.room)
         if owner == self._me or owner is None:
             self._order(self._me, unsaid.note, now)
-        else:
-            self._rim.post({owner}, unsaid.note)
+        elif owner in self._lives:  # the others are sent it when they are heard first
+            self._rim.post({owner}, unsaid.note.to(self._lives[owner]))
 
     def _order(self, peer: str, note: Forward | Enter, now: float) -> None:
         """Do what an owner does, or wait until this server knows that it is the owner."""
@@ -271,7 +280,11 @@ class Order:
         if peer == self._me:
             self._forget(note.seq)
         else:
-            self._taken.setdefault(peer, []).append(note.seq)
+            self._answer(peer).seqs.append(note.seq)
+
+    def _answer(self, peer: str) -> Taken:
+        """What a server is told with the next flush()."""
+        return self._taken.setdefault(peer, Taken([], []))
 
     def _settle(self, now: float) -> None:
         """Take the rooms over when everybody has told what is known of them."""
@@ -294,7 +307,8 @@ class Order:
 
     def _serve_held(self, room: str, now: float) -> None:
         if room in self._held and self._host.may_order(room):
-            for _, peer, note in self._held.pop(room):
+            held = self._held.pop(room)
+            for _, peer, note in sorted(held, key=lambda row: isinstance(row[2], Forward)):  # who is there hears all
                 self._own(peer, note, now)
 
     def _tell_what_is_known(self, peer: str, note: Sync, now: float) -> None:
@@ -326,6 +340,13 @@ class Order:
         """Nobody is in the room, and nobody will ask what was said there."""
         if not (line.followed or line.followers or line.source) and self._histories.find(line.room) is None:
             self._lines.pop(line.room, None)
+
+    def _told(self, peer: str, seqs: list[int]) -> int:
+        """What became of messages at a server; how many of them were on their way to it, and to no other."""
+        known = [seq for seq in seqs if (unsaid := self._unsaid.get(seq)) and (unsaid.to or self._me) == peer]
+        for seq in known:
+            self._forget(seq)
+        return len(known)
 
     def _forget(self, seq: int) -> None:
         unsaid = self._unsaid.pop(seq, None)

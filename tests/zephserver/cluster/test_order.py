@@ -279,9 +279,22 @@ def test_what_is_said_is_kept_until_the_owner_has_said_it(desk: Desk) -> None:
     assert desk.order.rows()["unsaid"] == 0
     desk.see("ab", 2.0)
     desk.order.say(room, b"{}", None, 2.0)
-    desk.hear(Taken([2, 99]), 2.0)
+    desk.hear(Taken([2], []), 2.0, THIRD)  # who was not asked says nothing about it
+    assert desk.order.rows()["unsaid"] == 1
+    desk.hear(Taken([2, 99], []), 2.0)
 
-    assert desk.order.rows()["unsaid"] == 0
+    assert (desk.order.rows()["unsaid"], desk.order.dropped) == (0, 0)
+
+
+def test_what_a_server_could_not_order_in_time_is_counted_as_dropped(desk: Desk) -> None:
+    room = room_of(OTHER)
+    desk.order.say(room, b"{}", None, 0.0)
+
+    desk.hear(Taken([], [1]), 0.0, THIRD)  # it was sent to the owner meanwhile
+    assert (desk.order.rows()["unsaid"], desk.order.dropped) == (1, 0)
+    desk.hear(Taken([], [1]))
+
+    assert (desk.order.rows()["unsaid"], desk.order.dropped) == (0, 1)
 
 
 def test_no_more_is_kept_for_an_owner_that_does_not_answer_than_there_is_room_for() -> None:
@@ -307,9 +320,33 @@ def test_a_server_that_begins_anew_is_told_again(desk: Desk) -> None:
     desk.order.heard(OTHER, "another life", Exit("nothing"), 1.0)
 
     assert {note.room for note in desk.rim.notes(Enter)} == {room, kept}
-    assert [note.seq for note in desk.rim.notes(Forward)] == [1]
+    assert [(note.seq, note.life) for note in desk.rim.notes(Forward)] == [(1, "another life")]
     desk.order.say(mine, b"{}", None, 1.0)
     assert desk.rim.notes(Said) == []  # whether it still has members there, it will say
+
+
+def test_a_server_is_sent_what_is_said_as_soon_as_its_life_is_known() -> None:
+    desk = Desk(nodes="")
+    desk.order.change(frozenset("ab"), 0.0)
+    room = room_of(OTHER)
+
+    desk.order.say(room, b"{1}", None, 0.0)
+    assert desk.rim.notes(Forward) == []
+    desk.hear(Exit("nothing"))
+    desk.order.say(room, b"{2}", None, 0.0)
+
+    assert [(note.seq, note.life) for note in desk.rim.notes(Forward)] == [(1, "life of b"), (2, "life of b")]
+
+
+def test_a_late_note_of_a_life_that_has_ended_is_not_heard(desk: Desk) -> None:
+    room = room_of(OTHER)
+    desk.order.say(room, b"{}", None, 0.0)
+    desk.order.heard(OTHER, "another life", Exit("nothing"), 1.0)
+    desk.rim.posted.clear()
+
+    desk.hear(Taken([1], []), 1.0)
+
+    assert (desk.order.rows()["unsaid"], desk.rim.posted) == (1, [])
 
 
 # -- rooms of this server -----------------------------------------------------------------------------------------
@@ -321,12 +358,25 @@ def test_whoever_follows_a_room_hears_it_and_whoever_spoke_is_told_that_it_was_s
     assert desk.rim.notes(Entered)[0].offset == 0
 
     for seq in (5, 5, 6):
-        desk.hear(Forward(room, "b life", seq, None, b"{%d}" % seq))
+        desk.hear(Forward(room, "b life", seq, None, b"{%d}" % seq, "life"))
     desk.order.flush()
 
     assert [(note.offset, note.seq) for note in desk.rim.notes(Said)] == [(1, 5), (2, 6)]
-    assert desk.rim.notes(Taken) == [Taken([5, 5, 6])]
+    assert desk.rim.notes(Taken) == [Taken([5, 5, 6], [])]
     assert desk.rim.delivered == []
+
+
+def test_what_is_meant_for_an_earlier_life_is_not_said_and_its_sender_hears_of_this_life(desk: Desk) -> None:
+    room = room_of(ME, "kept")
+    desk.hear(Enter(room, "", 0, follows=True))
+
+    desk.hear(Forward(room, "b life", 4, None, b"{4}", "life before"))
+    desk.order.flush()
+    assert (desk.rim.notes(Said), desk.rim.notes(Taken)) == ([], [Taken([], [])])
+    for seq in (1, 2, 4):
+        desk.hear(Forward(room, "b life", seq, None, b"{%d}" % seq, "life"))
+
+    assert [note.seq for note in desk.rim.notes(Said)] == [1, 2, 4]
 
 
 def test_a_room_that_nobody_is_in_costs_nothing(desk: Desk) -> None:
@@ -355,14 +405,14 @@ def test_a_history_rests_when_its_last_follower_has_gone_and_is_forgotten_in_tim
 
 def test_a_note_for_an_owner_that_is_none_waits_a_while_for_it_to_learn_otherwise(desk: Desk) -> None:
     room = room_of(OTHER)
-    desk.hear(Forward(room, "c life", 1, None, b"{}"), peer=THIRD)
+    desk.hear(Forward(room, "c life", 1, None, b"{}", "life"), peer=THIRD)
     desk.hear(Enter(room, "", 0, follows=True), peer=THIRD)
     assert desk.order.rows()["held"] == 2
 
     desk.see("a", 1.0)
     desk.order.flush()
 
-    assert desk.rim.notes(Taken) == [Taken([1])]
+    assert desk.rim.notes(Taken) == [Taken([1], [])]
     assert [note.room for note in desk.rim.notes(Entered)] == [room]
     assert desk.order.rows()["held"] == 0
 
@@ -376,7 +426,19 @@ def test_what_finds_no_owner_in_time_is_dropped_and_counted() -> None:
     assert desk.order.rows()["held"] == 1
     desk.order.tick(HOLD + 0.1)
 
-    assert (desk.order.rows()["held"], desk.order.dropped) == (0, 1)
+    assert (desk.order.rows()["held"], desk.order.rows()["unsaid"], desk.order.dropped) == (0, 0, 1)
+
+
+def test_whoever_sent_what_finds_no_owner_in_time_is_told(desk: Desk) -> None:
+    room = room_of(OTHER)
+    desk.hear(Forward(room, "c life", 7, None, b"{}", "life"), peer=THIRD)
+    desk.hear(Enter(room, "", 0, follows=True), peer=THIRD)
+
+    desk.order.tick(HOLD + 0.1)
+    desk.order.flush()
+
+    assert desk.rim.notes(Taken) == [Taken([], [7])]
+    assert (desk.order.rows()["held"], desk.order.dropped) == (0, 0)
 
 
 # -- after a change -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from tests.brokers import Broker
 from tests.zephserver.cluster.conftest import StartNode, on_every_engine, wait_view, with_a_broker
 from tests.zephserver.conftest import PATIENCE, Site, Talker
 from zephserver import websocket_client
+from zephserver.cluster.owners import owner_of
 from zephserver.core.core_commands import cluster_status
 from zephserver.core.errors import BadMessage, BadRequest, UnknownClient
 from zephserver.testing import wait_until
@@ -262,6 +264,37 @@ def test_a_rolling_restart_loses_nothing_and_makes_no_noise(start_node: StartNod
     assert [message["data"] for message in told if message.get("task") == "news"] == seen
     assert [message["username"] for message in told if message.get("msgtype") in ("join", "leave")] == ["ann"]
     assert all(message.get("recovered", True) for message in told), place
+
+
+@on_every_engine
+def test_what_is_said_while_the_owners_of_rooms_begin_anew_is_heard_in_order(start_node: StartNode) -> None:
+    sites = {name: start_node(name) for name in "abc"}
+    wait_view(*sites.values())
+    rooms = [next(room for room in map("kept {}".format, range(99)) if owner_of(room, "abc") == name) for name in "ab"]
+    witnesses = [sites["c"].join(f"witness of {room}", room) for room in rooms]
+    said, stop = itertools.count(), threading.Event()
+
+    def speak() -> None:
+        while not stop.wait(0.002):
+            number = next(said)
+            for room in rooms:
+                say(sites["c"], number, room=room)
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        for name in "ab":
+            sites.pop(name).server.stop("restart")
+            sites[name] = start_node(name)
+            wait_view(*sites.values())
+    finally:
+        stop.set()
+        speaker.join()
+
+    count = next(said)
+    for witness in witnesses:
+        assert news(witness, count) == list(range(count))
+        assert quiet(witness)
 
 
 def _rest_of(talker: Talker) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from zephserver.cluster.order import Order
 from zephserver.histories import Histories
 
 DETECT = 3.5  # seconds until a server is missed
+DEAF = 0.15  # seconds at most in which a server that has begun can be reached, and does not take notes yet
 KEPT = {"kept*": (1_000, 600.0)}
 
 
@@ -23,6 +24,7 @@ class Server:
         self.world, self.name = world, name
         self.life = f"{world.chance.getrandbits(32):08x}"
         self.began = world.now
+        self.listens_from = world.now + world.chance.random() * DEAF
         self.seen: frozenset[str] = frozenset()  # the others that it believes to be there
         self.heard: dict[str, list[str]] = {}  # room -> what its members heard
         self.inside: dict[str, float] = {}  # rooms with a member here, since when
@@ -122,6 +124,12 @@ class World:
                 self._meet(server, other, 0.05 + self.chance.random() * 0.2)
         return server
 
+    def begin_again(self, name: str) -> Server:
+        """A server ends, if it has not, and starts anew."""
+        if name in self.alive:
+            self.kill(name)
+        return self.begin(name)
+
     def kill(self, name: str) -> Server:
         """A server dies at once; what it had handed to its links may still arrive."""
         server = self.alive.pop(name)
@@ -212,7 +220,7 @@ class World:
 
         def arrive() -> None:
             server = self.alive.get(receiver)
-            if server is None or server.life != other_life:
+            if server is None or server.life != other_life or self.now < server.listens_from:
                 return
             if data == b"leaving":
                 server.see(server.seen - {sender})
