@@ -12,6 +12,7 @@ MOST_RESTING = 10_000  # histories of rooms that nobody is in
 PATTERNS_CACHED = 4_096  # names of rooms of which it is remembered whether they keep a history
 
 Write = Callable[[int], bytes]  # makes a message of its offset
+Rank = tuple[int, int, str]
 
 
 class History:
@@ -59,6 +60,14 @@ class History:
         if self.lineage and self.lineage[-1][1] == self.offset:
             return self.lineage[-1]
         return self.epoch, self.offset
+
+    def rank(self) -> Rank:
+        """Of two histories of a room that both went on, the one with the higher rank is kept: the longer one.
+
+        Otherwise the one that forked more often; a fork in which nothing was said does not count.
+        """
+        epoch, offset = self.place()
+        return offset, self.generation - (epoch != self.epoch), epoch
 
     def has(self, epoch: str | None, offset: int) -> bool:
         """Whether this is a place in this history, remembered or not."""

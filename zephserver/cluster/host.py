@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from zephserver import messages
 from zephserver.cluster.follower import Follower, adopt
 from zephserver.cluster.line import Line, Rim
 from zephserver.cluster.notes import At, Enter, Entered, Forward, Report, Said, Sync, Synced
 from zephserver.cluster.view import View
-from zephserver.histories import Histories, History
+from zephserver.histories import Histories, History, Rank
 
 MOST_BYTES = 8_388_608  # of a history in one note; an engine carries 16 MiB
 PATIENCE = 2.0  # seconds for the others to tell what they know; who is silent for longer is about to be down
@@ -46,7 +46,8 @@ class Host:
     def may_order(self, room: str) -> bool:
         """Whether all is known that is needed to go on with this room."""
         line = self._lines.get(room)
-        return self._view.may_order(room) and (line is None or line.source is None)
+        keeps = self._histories.keeps(room)
+        return self._view.may_order(room, keeps=keeps) and (line is None or line.source is None)
 
     # -- a message, and who hears it --------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Host:
         A message on a topic is not said again after an outage, and without a next one nobody would miss the last.
         """
         history = self._histories.find(line.room)
-        if history is None or not self._view.may_order(line.room):
+        if history is None or not self.may_order(line.room):
             return
         place, seen = history.place(), line.seen
         line.seen = place
@@ -125,20 +126,28 @@ class Host:
 
     # -- after a change of who is there -----------------------------------------------------------------------------
 
-    def ask_all(self, now: float) -> None:
-        """Ask the others what they know of the rooms that are ours now."""
-        others = set(self._view.nodes - {self._view.me})
+    def ask_all(self, came: frozenset[str], now: float) -> None:
+        """Ask the others what they know of the rooms that are ours now; some of them have just come."""
+        others = self._view.nodes - {self._view.me}
         self._id += 1
-        self._awaited, self._reports, self._until = others, {}, now + PATIENCE
+        self._awaited, self._reports, self._until = set(others), {}, now + PATIENCE
         if self._view.me not in self._view.nodes:
             self._awaited = set()
-        elif others:
-            self._rim.post(others, Sync(self._id, sorted(self._view.nodes)))
+            return
+        for peers, anew in ((others - came, False), (others & came, True)):
+            if peers:
+                self._rim.post(set(peers), Sync(self._id, sorted(self._view.nodes), anew))
 
     def ask(self, peer: str) -> None:
         """Ask one of the others once more, if it owes an answer."""
         if peer in self._awaited:
-            self._rim.post({peer}, Sync(self._id, sorted(self._view.nodes)))
+            self._rim.post({peer}, Sync(self._id, sorted(self._view.nodes), anew=False))
+
+    def doubt(self, peer: str, now: float) -> None:
+        """A server may have gone on with our rooms while it did not see us; unless it is asked already, all are."""
+        if peer in self._view.nodes and peer not in self._awaited:
+            self._view.doubt()
+            self.ask_all(frozenset(), now)
 
     def answered(self, peer: str, note: Synced) -> None:
         """What another server knows."""
@@ -153,7 +162,7 @@ class Host:
 
     def take_over(self, now: float) -> None:
         """Go on with the rooms that are ours now: know who follows them, and begin where they were."""
-        sources: dict[str, list[tuple[int, int, str, str]]] = {}
+        best: dict[str, tuple[Rank, str]] = {}  # of what the others remember, and who remembers it
         for peer, reports in self._reports.items():
             for report in reports:
                 if not self._view.is_mine(report.room):
@@ -162,28 +171,28 @@ class Host:
                 line.learn(report.origins)
                 if report.follows:
                     line.followers.add(peer)
-                if report.epoch:
-                    sources.setdefault(report.room, []).append((report.generation, report.offset, report.epoch, peer))
-        gained = [room for room in self._lines if self._view.is_mine(room) and not self._view.was_mine(room)]
+                if report.rank is not None:
+                    found = (report.rank, peer)
+                    best[report.room] = max(found, best.get(report.room, found))
+        gained = {room for room in self._lines if self._view.is_mine(room) and not self._view.was_mine(room)}
         self._reports.clear()
         self._view.settle()
-        for room in gained:
-            line = self._lines[room]
-            if self._histories.keeps(room):
-                self._take_over_history(line, sources.get(room, ()), now)
-            else:
-                line.epoch, line.offset = "", 0  # the others may have heard more of the last owner, or less
+        for room, line in list(self._lines.items()):
+            if not self._histories.keeps(room):
+                if room in gained:
+                    line.epoch, line.offset = "", 0  # the others may have heard more of the last owner, or less
+            elif room in gained or room in best:
+                self._go_on_from(best.get(room), line, now, is_gained=room in gained)
 
-    def _take_over_history(self, line: Line, sources: Iterable[tuple[int, int, str, str]], now: float) -> None:
+    def _go_on_from(self, best: tuple[Rank, str] | None, line: Line, now: float, *, is_gained: bool) -> None:
+        """From what that server remembers of the room, or from what is remembered here."""
         self._follower.catch_up(line, now)
         history = self._histories.find(line.room)
-        mine = (history.generation, history.offset, history.epoch) if history is not None else (-1, 0, "")
-        best = max(sources, default=None)
-        if best is not None and best[:3] > mine:
-            line.source, line.asked_at = best[3], now
+        if best is not None and (history is None or best[0] > history.rank()):
+            line.source, line.asked_at = best[1], now
             epoch, offset = history.place() if history is not None else ("", 0)
             self._rim.post({line.source}, Enter(line.room, epoch, offset, follows=False))
-        elif history is not None:
+        elif history is not None and is_gained:
             self.fork(line)
 
     def fetched(self, line: Line, note: Entered | None, now: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from zephserver.histories import Rank
 from zephserver.messages import plain_id
 
 EVENT = "zephserver:rooms 1"  # with the version: servers of different versions do not misunderstand each other
@@ -95,21 +96,23 @@ class Exit(Note, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
-    """What a server knows of a room that another one owns from now on."""
+    """What a server knows of a room that another one owns from now on; *rank* of its history, if it has one."""
 
     room: str
     follows: bool
-    epoch: str
-    generation: int
-    offset: int
+    rank: Rank | None
     origins: dict[str, int]
 
 
 class Sync(Note, frozen=True):
-    """These servers are there: which of the rooms that I own with them do you know?"""
+    """These servers are there: which of the rooms that I own with them do you know?
+
+    *anew*: for me you were not there just before, so that I may have gone on with rooms of yours.
+    """
 
     id: int
     nodes: list[str]
+    anew: bool
 
 
 class Synced(Note, frozen=True):

@@ -127,9 +127,10 @@ class Order:
         """These servers are there now; this one among them, unless it is leaving."""
         if nodes == self.view.nodes:
             return
-        gone = self.view.nodes - nodes
+        came, gone = nodes - self.view.nodes, self.view.nodes - nodes
         owned = [(line, self.view.owner(line.room)) for line in self._lines.values()]
         self.view.change(nodes)
+        self._host.ask_all(came, now)  # first: the owner of a room has to know what we know of it before it answers us
         for line, was in owned:
             line.followers -= gone
             if line.source in gone:
@@ -138,10 +139,9 @@ class Order:
                 continue
             if was == self._me:
                 line.followers.clear()
-                line.epoch, line.offset = "", 0
+                line.epoch, line.offset, line.source = "", 0, None
             if line.followed:
                 self._follower.ask(line, now)
-        self._host.ask_all(now)
         for unsaid in list(self._unsaid.values()):
             if self.view.owner(unsaid.note.room) != unsaid.to:
                 self._send(unsaid, now)
@@ -188,7 +188,9 @@ class Order:
                     if not (line.followed or line.followers):
                         self._histories.rest(line.room, now)
             case Sync():
-                self._tell_what_is_known(peer, note, now)
+                self._tell_what_is_known(peer, note)
+                if note.anew:
+                    self._host.doubt(peer, now)
             case Synced():
                 self._host.answered(peer, note)
                 self._has_new_answers = True
@@ -311,16 +313,14 @@ class Order:
             for _, peer, note in sorted(held, key=lambda row: isinstance(row[2], Forward)):  # who is there hears all
                 self._own(peer, note, now)
 
-    def _tell_what_is_known(self, peer: str, note: Sync, now: float) -> None:
+    def _tell_what_is_known(self, peer: str, note: Sync) -> None:
         """Of the rooms that *peer* owns: who follows them, and where they are."""
         reports = []
         for line in self._lines.values():
             history = self._histories.find(line.room)
             if (line.followed or history is not None) and owner_of(line.room, note.nodes) == peer:
-                place = ("", 0, line.offset) if history is None else (
-                    history.epoch, history.generation, history.offset
-                )  # fmt: skip
-                reports.append(Report(line.room, line.followed, *place, line.origins))
+                rank = None if history is None else history.rank()
+                reports.append(Report(line.room, line.followed, rank, line.origins))
         for start in range(0, len(reports) or 1, MOST_REPORTS):
             part = reports[start : start + MOST_REPORTS]
             self._rim.post({peer}, Synced(note.id, part, start + MOST_REPORTS >= len(reports)))

@@ -456,9 +456,9 @@ def test_a_new_owner_waits_for_all_and_goes_on_from_the_furthest_point(desk: Des
     assert sync.nodes == ["a", "b"]
     desk.hear(Synced(sync.id - 1, [], True), 1.0)  # an old answer
     assert desk.order.rows()["held"] == 1
-    desk.hear(Synced(sync.id, [Report("not ours", True, "e", 0, 2, {})], False), 1.0)
+    desk.hear(Synced(sync.id, [Report("not ours", True, (2, 0, "e"), {})], False), 1.0)
     assert desk.order.rows()["held"] == 1
-    desk.hear(Synced(sync.id, [Report(room, True, "e", 0, 2, {})], True), 1.0)
+    desk.hear(Synced(sync.id, [Report(room, True, (2, 0, "e"), {})], True), 1.0)
     assert desk.rim.notes(Enter)[-1] == Enter(room, "", 0, follows=False)
     desk.hear(Entered(room, "e", 0, [], 2, True, [(0.0, b"{1}"), (0.0, b"{2}")], {}), 1.0)
 
@@ -470,12 +470,85 @@ def test_a_new_owner_waits_for_all_and_goes_on_from_the_furthest_point(desk: Des
     assert (history.lineage, history.has("e", 2), history.has("e", 3)) == ([("e", 2)], True, False)
 
 
+def owner_of_three_messages() -> tuple[Desk, str]:
+    """A server, and a room with a history that it owns all the time."""
+    desk, room = Desk("ab"), room_of(ME, "kept")
+    desk.enter(room)
+    for number in (1, 2, 3):
+        desk.order.say(room, b"{%d}" % number, None, 0.0)
+    desk.rim.moves.clear()
+    return desk, room
+
+
+@pytest.mark.parametrize("is_missed", [True, False])
+def test_an_owner_that_stood_still_goes_on_with_what_was_said_without_it(is_missed: bool) -> None:
+    desk, room = owner_of_three_messages()
+    if is_missed:  # each misses the other, or only the others this one
+        desk.order.change(frozenset("a"), 9.0)
+        desk.order.change(frozenset("ab"), 9.1)
+    else:
+        desk.hear(Sync(7, ["a", "b"], anew=True), 9.1)
+    (*_, sync) = desk.rim.notes(Sync)
+    desk.hear(Enter(room, "f", 5, follows=True), 9.1)
+    desk.order.say(room, b"{6}", None, 9.1)
+    assert desk.rim.notes(Entered) + desk.rim.notes(Said) == []
+
+    desk.hear(Synced(sync.id, [Report(room, True, (5, 1, "f"), {})], True), 9.2)
+    assert desk.rim.notes(Enter) == [Enter(room, "epoch 0", 3, follows=False)]
+    desk.hear(Entered(room, "f", 1, [("epoch 0", 3)], 5, False, [(0.1, b"{4}"), (0.1, b"{5}")], {}), 9.3)
+
+    assert [payload for _, payload, _ in desk.rim.delivered[3:]] == [b"{4}", b"{5}", b'{6,"offset":6}']
+    assert all(recovered for *_, recovered in desk.rim.moves)
+    assert [(note.offset, note.anew) for note in desk.rim.notes(Entered)] == [(5, False)]
+    assert [note.offset for note in desk.rim.notes(Said)] == [6]
+
+
+def test_an_owner_keeps_its_own_history_when_that_is_the_longer_one() -> None:
+    desk, room = owner_of_three_messages()
+
+    desk.see("a", 9.0)
+    desk.see("ab", 9.1, Report(room, True, (2, 1, "f"), {}))
+
+    history = desk.histories.find(room)
+    assert history is not None
+    assert (desk.rim.notes(Enter), history.place(), desk.rim.moves) == ([], ("epoch 0", 3), [])
+
+
+def test_a_server_is_told_that_it_was_not_there_before_it_is_asked_for_anything(desk: Desk) -> None:
+    room = room_of(THIRD, "kept", "abc")
+    desk.enter(room)
+    desk.rim.posted.clear()
+
+    desk.order.change(frozenset("abc"), 0.0)
+
+    told = [note for to, note in desk.rim.posted if to == {THIRD}]
+    assert [type(note) for note in told] == [Sync, Enter]
+    assert [(note.anew) for note in desk.rim.notes(Sync)] == [False, True]
+
+
+def test_a_room_is_not_forked_by_a_server_that_has_ceased_to_own_it_meanwhile() -> None:
+    desk = Desk("abc")
+    room = next(n for i in range(999) if owner_of(n := f"kept {i}", "abc") == THIRD and owner_of(n, "ab") == ME)
+    desk.enter(room)
+    desk.see("ab", 2.0, Report(room, True, (1, 0, "e"), {}))
+    assert desk.rim.notes(Enter)[-1] == Enter(room, "", 0, follows=False)
+    desk.order.change(frozenset("abc"), 3.0)
+
+    answer = Entered(room, "e", 0, [], 1, True, [(0.0, b"{1}")], {})
+    desk.hear(answer, 3.0)
+    desk.hear(answer, 3.0, THIRD)
+
+    history = desk.histories.find(room)
+    assert history is not None
+    assert (history.epoch, history.generation) == ("e", 0)
+
+
 @pytest.mark.parametrize("how", ["silence", "death"])
 def test_a_source_that_does_not_tell_is_not_waited_for(how: str) -> None:
     desk = Desk("abc")
     room = next(n for i in range(999) if owner_of(n := f"kept {i}", "abc") == THIRD and owner_of(n, "ab") == ME)
     let_in = desk.enter(room, 1.0)
-    desk.see("ab", 2.0, Report(room, True, "e", 0, 5, {}))
+    desk.see("ab", 2.0, Report(room, True, (5, 0, "e"), {}))
     assert desk.rim.notes(Enter)[-1].follows is False
 
     if how == "silence":
@@ -497,12 +570,14 @@ def test_whoever_is_asked_tells_what_it_remembers_and_nothing_of_what_it_does_no
     desk.hear(Enter("unknown", "", 0, follows=False))
     told = desk.rim.notes(Entered)
     assert [(note.offset, note.anew, len(note.messages)) for note in told] == [(1, True, 1), (0, False, 0)]
-    desk.hear(Sync(5, ["b"]))  # of a server that sees nobody else
+    desk.hear(Sync(5, ["b"], anew=False))  # of a server that sees nobody else
 
     (synced,) = desk.rim.notes(Synced)
-    assert {(report.room, report.follows, report.offset) for report in synced.reports} == {
-        (room, True, 1),
-        (plain, True, 0),
+    history = desk.histories.find(room)
+    assert history is not None
+    assert {(report.room, report.follows, report.rank) for report in synced.reports} == {
+        (room, True, (1, 0, history.epoch)),
+        (plain, True, None),
     }
 
 
@@ -528,7 +603,7 @@ def test_many_rooms_are_told_in_parts(desk: Desk, monkeypatch: pytest.MonkeyPatc
     for number in range(5):
         desk.enter(f"room {number}")
 
-    desk.hear(Sync(1, ["b"]))
+    desk.hear(Sync(1, ["b"], anew=False))
 
     assert [(len(note.reports), note.is_last) for note in desk.rim.notes(Synced)] == [(2, False), (2, False), (1, True)]
 

@@ -93,6 +93,7 @@ class World:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self.alive: dict[str, Server] = {}
         self.cut: set[frozenset[str]] = set()
+        self._frozen: dict[str, list[Callable[[], None]]] = {}  # what happens to a server when it goes on
         self._busy_until: dict[tuple[str, str], float] = {}
         self._stuck: dict[tuple[str, str], list[tuple[str, str, bytes]]] = {}  # behind a cut link
         for name in names:
@@ -146,6 +147,26 @@ class World:
                 self.send(server, other.name, b"leaving")
         server.see(server.seen)
 
+    def freeze(self, name: str, seconds: float, *, notices: bool) -> None:
+        """A server stands still. *notices*: it misses the others when it goes on, before it hears what they said."""
+        server = self.alive[name]
+        self._frozen[name] = []
+        for other in list(self.alive.values()):
+            if other is not server:
+                self._miss(other, name, DETECT + self.chance.random())
+
+        def go_on() -> None:
+            due = self._frozen.pop(name)
+            if notices and seconds > DETECT:
+                server.see(frozenset())
+            for what in due:
+                what()
+            for other in list(self.alive.values()):
+                if other is not server:
+                    self._meet(server, other, 0.05 + self.chance.random() * 0.2)
+
+        self.at(seconds, go_on)
+
     def split(self, *parts: str) -> None:
         """No link between the parts any more."""
         for one, other in itertools.combinations(parts, 2):
@@ -173,7 +194,8 @@ class World:
     def _tick(self, server: Server) -> None:
         def tick() -> None:
             if self.alive.get(server.name) is server:
-                server.order.tick(self.now)
+                if server.name not in self._frozen:
+                    server.order.tick(self.now)
                 self.at(0.25, tick)
 
         self.at(self.chance.random() * 0.25, tick)
@@ -195,7 +217,7 @@ class World:
 
     def _miss(self, here: Server, there: str, delay: float) -> None:
         def miss() -> None:
-            is_gone = frozenset(here.name + there) in self.cut or there not in self.alive
+            is_gone = frozenset(here.name + there) in self.cut or there not in self.alive or there in self._frozen
             if self.alive.get(here.name) is here and is_gone and there in here.seen:
                 here.see(here.seen - {there})
 
@@ -220,6 +242,9 @@ class World:
 
         def arrive() -> None:
             server = self.alive.get(receiver)
+            if receiver in self._frozen:
+                self._frozen[receiver].append(arrive)
+                return
             if server is None or server.life != other_life or self.now < server.listens_from:
                 return
             if data == b"leaving":
