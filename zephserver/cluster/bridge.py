@@ -78,7 +78,8 @@ class Bridge:
             is_alone=self._cluster is None,
         )
         self._own, self._others = Own(self._life), Others(min(settings.leave_delay, FADE))
-        self._up: set[str] = set()
+        self._reached: set[str] = set()  # the others that can be spoken to
+        self._lives: dict[str, str] = {}  # of those of them that were heard: the others may not listen yet
         self._leaving: dict[str, float] = {}  # the others that leave, and when their users are back
         self._has_begun = self._is_leaving = self._is_closed = False
         self._timers: dict[str, asyncio.TimerHandle | asyncio.Handle] = {}
@@ -95,7 +96,6 @@ class Bridge:
             for peer in self._cluster.peers:
                 self._see(peer, is_there=True)
             self._later("begin", GRACE, self._begin)
-            self._begin_if_all_are_there()
         self._later("tick", TICK, self._tick)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Bridge:
         if self._cluster is not None and not self._is_leaving:
             self._is_leaving = True
             self._post_all(notes.Leaving(seconds))
-            self._change_view()
+            self._look_around()
 
     # -- what the room handler says ---------------------------------------------------------------------------------
 
@@ -232,34 +232,47 @@ class Bridge:
             return
         now = self._loop.time()
         if is_there:
-            self._up.add(peer)
-            self._tell_changes()
-            for part in self._own.here():
-                self.post({peer}, part)
-            if self._is_leaving:
-                self.post({peer}, notes.Leaving(0.0))
+            self._reached.add(peer)
+            self._greet(peer)
         else:
-            self._up.discard(peer)
+            self._reached.discard(peer)
+            self._lives.pop(peer, None)
             until = self._leaving.pop(peer, None)
             if until is None:
                 self._others.silent(peer, now + min(self._settings.leave_delay, FADE))
             else:  # it left in order, and has said how long its users take
                 self._others.leaving(peer, max(now, until))
-        if self._has_begun:
-            self._change_view()
-        else:
-            self._begin_if_all_are_there()
+        self._look_around()
+
+    def _meet(self, peer: str, life: str, *, is_leaving: bool) -> None:
+        """A server is heard for the first time in this life: what was said to it before, it may not have heard."""
+        self._lives[peer] = life
+        self._greet(peer)
+        if not is_leaving:
+            self._leaving.pop(peer, None)
+            self._look_around()
+
+    def _greet(self, peer: str) -> None:
+        """Let a server know this life, so that it asks who is here."""
+        if self._is_leaving:
+            self.post({peer}, notes.Leaving(0.0))
+        self._tell_changes()
+        self.post({peer}, self._own.version())
 
     def _heard(self, peer: str, life: str, note: notes.Note) -> None:
         if self._is_closed:
             return
         now = self._loop.time()
+        if self._lives.get(peer) != life:
+            self._meet(peer, life, is_leaving=isinstance(note, notes.Leaving))
         match note:
             case notes.Here() | notes.Change() | notes.Version():
                 changes, wants_all = self._others.heard(peer, note, now)
                 self._apply(peer, changes)
                 if wants_all:
                     self.post({peer}, notes.Missed())
+                if not self._has_begun:
+                    self._look_around()
             case notes.Missed():
                 self._tell_changes()
                 for part in self._own.here():
@@ -269,7 +282,7 @@ class Bridge:
             case notes.Leaving():
                 self._leaving[peer] = until = now + note.seconds + self._settings.leave_delay
                 self._others.leaving(peer, until)
-                self._change_view()
+                self._look_around()
             case notes.Kick():
                 self.post({peer}, notes.Kicked(note.id, self._rooms.close_connections(note)))
             case notes.Kicked():
@@ -277,8 +290,8 @@ class Bridge:
             case _:
                 if isinstance(note, notes.Sync):  # who asks is there, and does not leave
                     self._leaving.pop(peer, None)
-                    if peer not in self._up:
-                        self._see(peer, is_there=True)
+                    self._reached.add(peer)
+                    self._look_around()
                 self.order.heard(peer, life, note, now)
                 if "flush" not in self._timers:
                     self._timers["flush"] = self._loop.call_soon(self._flush)
@@ -293,21 +306,25 @@ class Bridge:
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def _begin_if_all_are_there(self) -> None:
+    @property
+    def _up(self) -> set[str]:
+        """The others that are there."""
+        return self._reached & self._lives.keys()
+
+    def _look_around(self) -> None:
+        """See who is there now; at the start not before all are, and have said who is on them."""
         listed = {server["hostname"] for server in self._settings.cluster_server_list} - {self._me}
-        if listed and listed <= self._up:
+        if self._has_begun:
+            nodes = frozenset(self._up - self._leaving.keys()) | (frozenset() if self._is_leaving else {self._me})
+            self.order.change(nodes, self._loop.time())
+        elif listed and listed <= self._up and all(map(self._others.has_told, listed)):
             self._begin()
 
     def _begin(self) -> None:
         """Whoever is there by now is the cluster."""
         if not self._has_begun:
             self._has_begun = True
-            self._change_view()
-
-    def _change_view(self) -> None:
-        nodes = frozenset(self._up - self._leaving.keys()) | (frozenset() if self._is_leaving else {self._me})
-        if self._has_begun:
-            self.order.change(nodes, self._loop.time())
+            self._look_around()
 
     def _tick(self) -> None:
         now = self._loop.time()

@@ -71,7 +71,7 @@ class _Copy:
     silent_until: float | None = None  # cannot be reached, and all its users are gone by then
     fading: dict[Place, float] = field(default_factory=dict)  # who is gone by then, unless told of again
     parts: list[Seen] = field(default_factory=list)  # of a state that is not whole yet
-    asked_at: float = -ASK_AGAIN
+    asked: tuple[str, float] = ("", 0.0)  # for everything: which life, and until when to wait for the answer
 
 
 class Others:
@@ -96,11 +96,16 @@ class Others:
                 copy.version = version
                 return self._apply(copy, note.seen), False
             case Change() | Version() if note.life != copy.life or note.version > copy.version:
-                if now - copy.asked_at < ASK_AGAIN:
+                life, until = copy.asked
+                if note.life == life and now < until:
                     return [], False
-                copy.asked_at = now
+                copy.asked = (note.life, now + ASK_AGAIN)
                 return [], True
         return [], False
+
+    def has_told(self, peer: str) -> bool:
+        """Whether a server has told who is on it."""
+        return peer in self._copies and self._copies[peer].version >= 0
 
     def silent(self, peer: str, until: float) -> None:
         """A server cannot be reached: its users are gone by then, unless it is heard again."""
@@ -132,7 +137,7 @@ class Others:
         known = {(room, key) for room, key, _, _ in seen}
         missing = [place for place in copy.seen if place not in known and place not in copy.fading]
         is_new_life = copy.life not in ("", note.life)
-        copy.life, copy.version, copy.asked_at = note.life, note.version, -ASK_AGAIN
+        copy.life, copy.version, copy.asked = note.life, note.version, ("", 0.0)
         changes = self._apply(copy, seen)
         if is_new_life:
             copy.fading |= dict.fromkeys(missing, now + self._grace)

@@ -136,6 +136,20 @@ def test_who_is_in_a_room_is_told_everywhere_and_once(nodes: list[Site]) -> None
     assert ann.users() == ["ann"]
 
 
+@on_every_engine
+def test_a_server_that_has_just_begun_knows_who_is_there_before_it_lets_anybody_in(start_node: StartNode) -> None:
+    sites = {name: start_node(name) for name in "abc"}
+    wait_view(*sites.values())
+    sites["b"].join("bob"), sites["c"].join("carl")
+
+    sites.pop("a").server.stop("restart")
+    ann = start_node("a").connect()
+    ann.send(session_id="ann", room="lobby")
+
+    assert sorted(ann.hear(msgtype="user_list")["data"]) == ["ann", "bob", "carl"]
+    assert not [message for message in ann.so_far() if message.get("msgtype") in ("join", "leave")]
+
+
 def test_questions_about_users_and_rooms_have_one_answer_on_all_servers(nodes: list[Site]) -> None:
     nodes[0].join("ann", "lobby"), nodes[1].join("ann", "bar"), nodes[1].join("bob", "lobby")
 
