@@ -65,7 +65,8 @@ class Follower:
                     return
                 if note.offset > line.offset + 1:
                     self._rim.lost(peer, note.offset - line.offset - 1)
-            line.epoch, line.offset = note.epoch, note.offset
+            if not self._view.is_mine(note.room):  # else we go on under an epoch of our own
+                line.epoch, line.offset = note.epoch, note.offset
             if line.is_new(note.origin, note.seq):
                 self._rim.deliver(note.room, note.payload, None, note.but)
 
@@ -74,8 +75,7 @@ class Follower:
         history = self._histories.find(line.room)
         if not (line.followed and line.is_ready and history is not None and self._view.owner(line.room) == peer):
             return  # it is asked for anyway, or is not wanted
-        is_here = note.epoch == history.epoch and note.offset <= history.offset
-        if not is_here and not any(note.epoch == epoch for epoch, _ in history.lineage):
+        if not history.has(note.epoch, note.offset):
             line.is_ready = False
             self.ask(line, now)
 

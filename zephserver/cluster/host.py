@@ -155,6 +155,8 @@ class Host:
             self._reports.setdefault(peer, []).extend(note.reports)
             if note.is_last:
                 self._awaited.discard(peer)
+                if self._view.is_settled:  # it was waited for too long, and counts all the same
+                    self._view.doubt()
 
     def has_all_answers(self, now: float) -> bool:
         """Whether nobody has to be waited for."""
@@ -169,8 +171,9 @@ class Host:
                     continue
                 line = self.line(report.room)
                 line.learn(report.origins)
-                if report.follows:
+                if report.follows and peer not in line.followers:
                     line.followers.add(peer)
+                    line.told = ("", 0)  # it may have missed something, and not know that
                 if report.rank is not None:
                     found = (report.rank, peer)
                     best[report.room] = max(found, best.get(report.room, found))

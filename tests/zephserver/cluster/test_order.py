@@ -153,7 +153,7 @@ def test_a_server_asks_for_the_last_messages_of_a_history_that_never_came(desk: 
     assert desk.rim.delivered == [(room, b"{2}", 2), (room, b"{3}", 3)]
 
 
-def test_how_far_a_history_goes_says_nothing_to_a_server_that_has_left_or_knows_a_later_epoch(desk: Desk) -> None:
+def test_how_far_a_history_goes_says_nothing_to_a_server_that_has_left_or_has_all_of_it(desk: Desk) -> None:
     room = room_of(OTHER, "kept")
     desk.hear(At(room, "e", 3))
     desk.enter(room)
@@ -161,9 +161,20 @@ def test_how_far_a_history_goes_says_nothing_to_a_server_that_has_left_or_knows_
     desk.hear(Entered(room, "f", 1, [("e", 2)], 2, True, [(0.0, b"{1}"), (0.0, b"{2}")], {}))
     desk.rim.posted.clear()
 
-    desk.hear(At(room, "e", 3))
+    desk.hear(At(room, "e", 2))
 
     assert desk.rim.posted == []
+
+
+def test_a_server_asks_when_the_owner_goes_on_with_an_epoch_that_had_ended_here(desk: Desk) -> None:
+    room = room_of(OTHER, "kept")
+    desk.enter(room)
+    desk.hear(Entered(room, "f", 1, [("e", 2)], 2, True, [(0.0, b"{1}"), (0.0, b"{2}")], {}))
+    desk.rim.posted.clear()
+
+    desk.hear(At(room, "e", 3))
+
+    assert desk.rim.notes(Enter) == [Enter(room, "e", 2, follows=True)]
 
 
 def test_an_answer_of_somebody_who_is_not_the_owner_counts_for_nothing(desk: Desk) -> None:
@@ -441,6 +452,34 @@ def test_whoever_sent_what_finds_no_owner_in_time_is_told(desk: Desk) -> None:
     assert (desk.order.rows()["held"], desk.order.dropped) == (0, 0)
 
 
+def test_what_the_last_owner_said_comes_late_and_its_epoch_is_not_gone_on_with(desk: Desk) -> None:
+    room = room_of(OTHER)
+    desk.enter(room)
+    desk.hear(Entered(room, "e", 0, [], 0, False, [], {}))
+    desk.see("a", 1.0)
+
+    desk.hear(said(room, 1), 1.0)
+    desk.hear(Enter(room, "", 0, follows=True), 1.0)
+    desk.order.say(room, b"{}", None, 1.0)
+
+    assert [payload for _, payload, _ in desk.rim.delivered] == [b"{1}", b"{}"]
+    assert [(note.epoch, note.offset) for note in desk.rim.notes(Said)] == [("epoch 0", 1)]
+
+
+def test_who_is_found_to_follow_a_room_is_told_how_far_it_goes(desk: Desk) -> None:
+    room = room_of(ME, "kept")
+    desk.enter(room)
+    desk.hear(Enter(room, "", 0, follows=True), peer=THIRD)
+    desk.order.say(room, b"{}", None, 1.0)
+    desk.order.tick(1.0), desk.order.tick(1.5), desk.order.tick(2.0)
+    assert len(desk.rim.notes(At)) == 1
+
+    desk.see("a", 3.0), desk.see("ab", 3.0, Report(room, True, (0, 0, "epoch 0"), {}))
+    desk.order.tick(3.5), desk.order.tick(4.0)
+
+    assert desk.rim.notes(At) == [At(room, "epoch 0", 1)]
+
+
 # -- after a change -----------------------------------------------------------------------------------------------
 
 
@@ -501,6 +540,20 @@ def test_an_owner_that_stood_still_goes_on_with_what_was_said_without_it(is_miss
     assert all(recovered for *_, recovered in desk.rim.moves)
     assert [(note.offset, note.anew) for note in desk.rim.notes(Entered)] == [(5, False)]
     assert [note.offset for note in desk.rim.notes(Said)] == [6]
+
+
+def test_an_answer_that_comes_too_late_counts_all_the_same() -> None:
+    desk, room = owner_of_three_messages()
+    desk.order.change(frozenset("a"), 9.0)
+    desk.order.change(frozenset("ab"), 9.1)
+    (*_, sync) = desk.rim.notes(Sync)
+    desk.order.tick(11.2)
+
+    desk.order.say(room, b"{4}", None, 11.2)
+    assert desk.order.rows()["held"] == 0
+    desk.hear(Synced(sync.id, [Report(room, True, (5, 1, "f"), {})], True), 12.0)
+
+    assert desk.rim.notes(Enter) == [Enter(room, "epoch 0", 4, follows=False)]
 
 
 def test_an_owner_keeps_its_own_history_when_that_is_the_longer_one() -> None:

@@ -124,8 +124,8 @@ def test_trouble_of_any_kind_ends_with_one_order_and_nothing_twice() -> None:
         dead: list[str] = []
         for _ in range(chance.randrange(5, 40)):
             world.run(chance.random() * chance.choice((0.05, 1.0, 6.0)))
-            living = list(world.alive.values())
-            match chance.randrange(10):
+            living = world.moving()
+            match chance.randrange(11) if living else 3:
                 case 0 if len(living) > 1:
                     dead.append(chance.choice(living).name)
                     world.kill(dead[-1])
@@ -135,9 +135,11 @@ def test_trouble_of_any_kind_ends_with_one_order_and_nothing_twice() -> None:
                     world.split(*chance.choice((("a", "bc"), ("ab", "c"), ("b", "ac"), ("a", "b", "c"))))
                 case 3:
                     world.heal()
-                case 4 | 5:
+                case 4:
+                    world.freeze(chance.choice(living).name, chance.random() * 8.0, notices=chance.random() < 0.5)
+                case 5 | 6:
                     chance.choice(living).enter(chance.choice(ROOMS))
-                case 6:
+                case 7:
                     chance.choice(living).leave(chance.choice(ROOMS))
                 case _:
                     for _ in range(chance.randrange(1, 10)):
@@ -146,7 +148,7 @@ def test_trouble_of_any_kind_ends_with_one_order_and_nothing_twice() -> None:
         world.heal()
         for name in dead:
             world.begin(name)
-        world.run(12.0)
+        world.run(20.0)
         for server in world.alive.values():
             for room in ROOMS:
                 if room not in server.inside:

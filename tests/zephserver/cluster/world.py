@@ -47,6 +47,8 @@ class Server:
 
     def moved(self, room: str, epoch: str, offset: int, recovered: bool) -> None:
         self.moves.append((room, epoch, offset, recovered))
+        if not recovered:  # its members begin anew
+            self.heard.pop(room, None)
 
     def follow(self, room: str) -> None:
         pass
@@ -68,8 +70,9 @@ class Server:
         self.order.enter(room, done, self.world.now)
 
     def leave(self, room: str) -> None:
-        """The last member leaves."""
+        """The last member leaves; the next one is somebody else."""
         if self.inside.pop(room, None) is not None:
+            self.heard.pop(room, None)
             self.order.leave(room, self.world.now)
 
     def say(self, room: str, text: str) -> None:
@@ -134,6 +137,7 @@ class World:
     def kill(self, name: str) -> Server:
         """A server dies at once; what it had handed to its links may still arrive."""
         server = self.alive.pop(name)
+        self._frozen.pop(name, None)
         for other in list(self.alive.values()):
             self._miss(other, name, DETECT + self.chance.random())
         return server
@@ -147,16 +151,22 @@ class World:
                 self.send(server, other.name, b"leaving")
         server.see(server.seen)
 
+    def moving(self) -> list[Server]:
+        """The servers that do not stand still."""
+        return [server for name, server in self.alive.items() if name not in self._frozen]
+
     def freeze(self, name: str, seconds: float, *, notices: bool) -> None:
         """A server stands still. *notices*: it misses the others when it goes on, before it hears what they said."""
         server = self.alive[name]
-        self._frozen[name] = []
+        self._frozen.setdefault(name, [])
         for other in list(self.alive.values()):
             if other is not server:
                 self._miss(other, name, DETECT + self.chance.random())
 
         def go_on() -> None:
-            due = self._frozen.pop(name)
+            due = self._frozen.pop(name, [])
+            if self.alive.get(name) is not server:
+                return
             if notices and seconds > DETECT:
                 server.see(frozenset())
             for what in due:
@@ -208,6 +218,8 @@ class World:
         alive = self.alive.get(here.name) is here and self.alive.get(there.name) is there
         if not alive or frozenset(here.name + there.name) in self.cut or there.is_leaving:
             return
+        if here.name in self._frozen or there.name in self._frozen:
+            return
         if there.name in here.seen:
             return
         if not here.order.view.nodes and self.now - here.began < 0.3:
@@ -217,6 +229,9 @@ class World:
 
     def _miss(self, here: Server, there: str, delay: float) -> None:
         def miss() -> None:
+            if here.name in self._frozen:
+                self.at(0.1, miss)
+                return
             is_gone = frozenset(here.name + there) in self.cut or there not in self.alive or there in self._frozen
             if self.alive.get(here.name) is here and is_gone and there in here.seen:
                 here.see(here.seen - {there})
