@@ -80,6 +80,7 @@ class Bridge:
         self._own, self._others = Own(self._life), Others(min(settings.leave_delay, FADE))
         self._reached: set[str] = set()  # the others that can be spoken to
         self._lives: dict[str, str] = {}  # of those of them that were heard: the others may not listen yet
+        self._idle: set[str] = set()  # those of them that have not begun, and that are not waited for
         self._leaving: dict[str, float] = {}  # the others that leave, and when their users are back
         self._has_begun = self._is_leaving = self._is_closed = False
         self._timers: dict[str, asyncio.TimerHandle | asyncio.Handle] = {}
@@ -244,11 +245,17 @@ class Bridge:
                 self._others.leaving(peer, max(now, until))
         self._look_around()
 
-    def _meet(self, peer: str, life: str, *, is_leaving: bool) -> None:
-        """A server is heard for the first time in this life: what was said to it before, it may not have heard."""
-        self._lives[peer] = life
-        self._greet(peer)
-        if not is_leaving:
+    def _meet(self, peer: str, life: str, note: notes.Note) -> None:
+        """A server is heard for the first time in this life, or for the first time since it has begun."""
+        is_idle = isinstance(note, notes.Version) and not note.has_begun
+        if self._lives.get(peer) != life:  # what was said to it before, it may not have heard
+            self._lives[peer] = life
+            self._greet(peer)
+            if is_idle and self._has_begun:
+                self._idle.add(peer)
+        if not is_idle:
+            self._idle.discard(peer)
+        if not isinstance(note, notes.Leaving):
             self._leaving.pop(peer, None)
             self._look_around()
 
@@ -257,14 +264,14 @@ class Bridge:
         if self._is_leaving:
             self.post({peer}, notes.Leaving(0.0))
         self._tell_changes()
-        self.post({peer}, self._own.version())
+        self.post({peer}, self._own.version(has_begun=self._has_begun))
 
     def _heard(self, peer: str, life: str, note: notes.Note) -> None:
         if self._is_closed:
             return
         now = self._loop.time()
-        if self._lives.get(peer) != life:
-            self._meet(peer, life, is_leaving=isinstance(note, notes.Leaving))
+        if self._lives.get(peer) != life or (peer in self._idle and isinstance(note, notes.Version | notes.Sync)):
+            self._meet(peer, life, note)
         match note:
             case notes.Here() | notes.Change() | notes.Version():
                 changes, wants_all = self._others.heard(peer, note, now)
@@ -315,7 +322,8 @@ class Bridge:
         """See who is there now; at the start not before all are, and have said who is on them."""
         listed = {server["hostname"] for server in self._settings.cluster_server_list} - {self._me}
         if self._has_begun:
-            nodes = frozenset(self._up - self._leaving.keys()) | (frozenset() if self._is_leaving else {self._me})
+            others = frozenset(self._up - self._idle - self._leaving.keys())
+            nodes = others if self._is_leaving else others | {self._me}
             self.order.change(nodes, self._loop.time())
         elif listed and listed <= self._up and all(map(self._others.has_told, listed)):
             self._begin()
@@ -324,6 +332,7 @@ class Bridge:
         """Whoever is there by now is the cluster."""
         if not self._has_begun:
             self._has_begun = True
+            self._post_all(self._own.version())
             self._look_around()
 
     def _tick(self) -> None:
@@ -334,7 +343,7 @@ class Bridge:
         for peer, gone in self._others.expire(now):
             self._apply(peer, gone)
         if self._ticks % VERSIONS == 0 and self._cluster is not None:
-            self._post_all(self._own.version())
+            self._post_all(self._own.version(has_begun=self._has_begun))
         self._rooms.sweep(now)
         self._later("tick", TICK, self._tick)
 

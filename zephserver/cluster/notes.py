@@ -153,10 +153,11 @@ class Change(Note, frozen=True):
 
 
 class Version(Note, frozen=True):
-    """The state of this life is at this version."""
+    """The state of this life is at this version. Who has not *begun* orders no rooms yet: it waits for the others."""
 
     life: str
     version: int
+    has_begun: bool = True
 
 
 class Missed(Note, frozen=True):

@@ -46,9 +46,9 @@ class Own:
         self._version += 1
         return Change(self._life, self._version, [self._row(place) for place in changed])
 
-    def version(self) -> Version:
+    def version(self, *, has_begun: bool = True) -> Version:
         """Where the copies have to be by now."""
-        return Version(self._life, self._version)
+        return Version(self._life, self._version, has_begun)
 
     def here(self) -> list[Here]:
         """Everything, after change(): what comes later builds on it."""

@@ -15,6 +15,7 @@ from tests.brokers import Broker
 from tests.zephserver.cluster.conftest import StartNode, on_every_engine, wait_view, with_a_broker
 from tests.zephserver.conftest import PATIENCE, Site, Talker
 from zephserver import websocket_client
+from zephserver.cluster import bridge
 from zephserver.cluster.owners import owner_of
 from zephserver.core.core_commands import cluster_status
 from zephserver.core.errors import BadMessage, BadRequest, UnknownClient
@@ -92,9 +93,9 @@ def test_a_server_without_members_of_a_room_gets_none_of_its_messages(
 ) -> None:
     ann, bob = nodes[0].join("ann", "kept r"), nodes[1].join("bob", "kept r")
     heard: list[str] = []
-    bridge = nodes[2].rooms._bridge
-    monkeypatch.setattr(bridge, "_heard", lambda peer, life, note: heard.append(type(note).__name__))
-    owned_by_c = bridge.order.view.owner("kept r") == "c"
+    third = nodes[2].rooms._bridge
+    monkeypatch.setattr(third, "_heard", lambda peer, life, note: heard.append(type(note).__name__))
+    owned_by_c = third.order.view.owner("kept r") == "c"
 
     for number in range(50):
         say(nodes[0], number, room="kept r")
@@ -148,6 +149,25 @@ def test_a_server_that_has_just_begun_knows_who_is_there_before_it_lets_anybody_
 
     assert sorted(ann.hear(msgtype="user_list")["data"]) == ["ann", "bob", "carl"]
     assert not [message for message in ann.so_far() if message.get("msgtype") in ("join", "leave")]
+
+
+@with_a_broker
+def test_rooms_are_not_handed_to_a_server_that_still_waits_for_others(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b, c = start_node("b"), start_node("c")
+    wait_view(b, c)
+    room = next(room for room in map("kept {}".format, range(99)) if owner_of(room, "abc") == "a")
+    bob = b.join("bob", room)
+    monkeypatch.setattr(bridge, "GRACE", 3_600.0)
+
+    start_node("a")
+
+    for site in (b, c):
+        wait_until(lambda site=site: "a" in site.rooms._bridge._lives, "a is heard", timeout=PATIENCE)
+    say(c, 1, room=room)
+    assert news(bob, 1) == [1]
+    assert [site.on_loop(lambda site=site: site.rooms._bridge.order.view.nodes) for site in (b, c)] == [{"b", "c"}] * 2
 
 
 def test_questions_about_users_and_rooms_have_one_answer_on_all_servers(nodes: list[Site]) -> None:
