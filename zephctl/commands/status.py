@@ -59,10 +59,8 @@ def cli(app: App) -> int:
         status["uptime"] = span(status["uptime"])
     app.output.record(status, name="pid")
     if not status["ready"] and not app.output.is_json:
-        if why.startswith("the cluster"):
-            app.output.say(f"the server is not ready: {why}; see: zephctl cluster status")
-        else:
-            app.output.say("the server is not ready; see: zephctl services list")
+        look = "cluster status" if why.startswith("the cluster") else "services list"
+        app.output.say(f"the server is not ready{': ' * bool(why)}{why}; see: zephctl {look}")
     return ExitStatus.DONE
 
 

@@ -39,29 +39,41 @@ def load(settings: Settings | None) -> None:
     _set_up(name)
 
 
+_stuck = ""  # what went wrong when Django loaded the project in part: it does not begin anew in this process
+
+
 def _set_up(name: str) -> None:
+    global _stuck
     import django
     from django.apps import apps
     from django.conf import settings
-    from django.core.exceptions import ImproperlyConfigured
 
     if apps.ready:
         return
+    if _stuck:
+        raise SettingsError([_stuck])
     try:
         if not settings.configured:
             importlib.import_module(name)
         django.setup()
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name + ".").startswith(error.name + "."):
-            why = f"there is no module {error.name!r} in the settings folder or installed"
-            raise SettingsError([f"DJANGO_SETTINGS_MODULE: {name!r}: {why}"]) from error
-        raise SettingsError([f"DJANGO_SETTINGS_MODULE: {name!r}: loading the project raised {error!r}"]) from error
-    except ImproperlyConfigured as error:
-        raise SettingsError([f"DJANGO_SETTINGS_MODULE: {name!r}: {' '.join(str(error).split())}"]) from error
     except (Exception, SystemExit) as error:
-        raise SettingsError([f"DJANGO_SETTINGS_MODULE: {name!r}: loading the project raised {error!r}"]) from error
+        why = f"DJANGO_SETTINGS_MODULE: {name!r}: {_told(name, error)}"
+        if apps.loading:
+            _stuck = why
+        raise SettingsError([why]) from error
     for model in apps.get_models():  # Django keeps each, and would keep the old one beside a new one
         sys.modules[model.__module__].__zeph_once__ = True  # type: ignore[attr-defined]
+
+
+def _told(name: str, error: BaseException) -> str:
+    """In one line why the project cannot be loaded."""
+    from django.core.exceptions import ImproperlyConfigured
+
+    if isinstance(error, ModuleNotFoundError) and error.name and (name + ".").startswith(error.name + "."):
+        return f"there is no module {error.name!r} in the settings folder or installed"
+    if isinstance(error, ImproperlyConfigured):
+        return " ".join(str(error).split())
+    return f"loading the project raised {error!r}"
 
 
 def settings_file(named: str | None = None) -> str:

@@ -110,7 +110,7 @@ def test_a_server_that_is_not_ready_runs_and_says_where_to_look(zephctl: Zephctl
     assert answer.status == 0
     assert "running\tyes\nready\tno\n" in answer.stdout
     assert "services\t1 of 2 enabled\n" in answer.stdout
-    assert answer.stderr == "the server is not ready; see: zephctl services list\n"
+    assert answer.stderr == "the server is not ready: 1 of 2 services are ready; see: zephctl services list\n"
 
 
 def test_a_server_that_is_not_ready_says_no_word_beside_json(zephctl: Zephctl, serve: Serve) -> None:
