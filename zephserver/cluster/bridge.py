@@ -332,6 +332,7 @@ class Bridge:
         """Whoever is there by now is the cluster."""
         if not self._has_begun:
             self._has_begun = True
+            self._lives = dict.fromkeys(self._reached, "") | self._lives  # who can be reached is about to answer
             self._post_all(self._own.version())
             self._look_around()
 

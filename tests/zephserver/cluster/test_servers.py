@@ -170,6 +170,19 @@ def test_rooms_are_not_handed_to_a_server_that_still_waits_for_others(
     assert [site.on_loop(lambda site=site: site.rooms._bridge.order.view.nodes) for site in (b, c)] == [{"b", "c"}] * 2
 
 
+def test_a_server_begins_with_those_that_it_can_reach_although_they_have_not_answered(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear = bridge.Bridge._heard
+    monkeypatch.setattr(bridge.Bridge, "_heard", lambda self, *note: None if self._me == "a" else hear(self, *note))
+    start_node("b"), start_node("c")
+
+    a = start_node("a")
+
+    wait_until(lambda: a.rooms._bridge.order.view.nodes == {"a", "b", "c"}, timeout=PATIENCE)
+    assert a.rooms._bridge._lives == {"b": "", "c": ""}
+
+
 def test_questions_about_users_and_rooms_have_one_answer_on_all_servers(nodes: list[Site]) -> None:
     nodes[0].join("ann", "lobby"), nodes[1].join("ann", "bar"), nodes[1].join("bob", "lobby")
 
