@@ -263,7 +263,7 @@ class RoomHandler(Roster, Service):
             history = self._histories.find(name)
             return {
                 "name": name,
-                "users": room.usernames(),
+                "users": sorted(room.usernames()),
                 "cids": list(room.members),
                 "servers": room.by_server(self._settings.cluster_node),
                 "epoch": history.epoch if history is not None else None,
