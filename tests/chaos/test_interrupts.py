@@ -79,7 +79,7 @@ SERVICE_LIST += ["races/Book"]
 TASKS_PATH = {"echo": "errands/Echo", "racer": "races/Racer", "brief": "races/Brief"}
 """
 # Half of it is for tasks that end by themselves.
-DRAIN = "SERVICE_OPTIONS = {'zephserver.websocket_client/WebsocketClient': {'stop_timeout': 2.0}}"
+DRAIN = "SERVICE_OPTIONS = {'zephserver.websocket_client/WebsocketClient': {'stop_timeout': 5.0}}"
 
 
 class Racer(Asker):
@@ -179,7 +179,7 @@ def test_c3_a_stop_interrupts_the_tasks_in_every_phase(
         crowd.run(lambda: folder.call("status")["tasks"]["running"] == clients, "they all run")
         stopped = folder.stop()
 
-    assert stopped.status == 0
+    assert stopped.status == 0, folder.log
     assert stopped.seconds < 10
     assert "left behind" not in folder.log
     assert "interrupt() raised" not in folder.log
