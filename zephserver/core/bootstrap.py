@@ -25,6 +25,7 @@ from zephserver.core.server import Server
 from zephserver.core.settings import load_settings
 from zephserver.core.settings_file import find_settings_file
 from zephserver.core.settings_page import Settings
+from zephserver.core.startup import explained
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 INTERRUPTED = 130
@@ -88,13 +89,13 @@ def run(
         if failure is not None and strict:
             was_asked = server.is_stopping and not server.exit_status
             server.stop("the start failed")
-            raise failure if was_asked else server.explain(failure)
+            raise failure if was_asked else explained(failure, server)
         came_up = not server.is_stopping
         if on_started is not None and came_up:
             on_started(server, failure)
         server.closed.wait()
         if failure is not None and not came_up and server.exit_status:
-            raise server.explain(failure)  # an essential service ended the server while it started
+            raise explained(failure, server)  # an essential service ended the server while it started
         return server.exit_status
 
 

@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 
 from zephserver.core import core_commands, legacy, runtime
 from zephserver.core.bus import EventBus
-from zephserver.core.checks import check
 from zephserver.core.clock import Clock, SystemClock
 from zephserver.core.cluster.factory import make_engine
 from zephserver.core.cluster.manager import ClusterManager
 from zephserver.core.command_table import CommandTable
 from zephserver.core.control import ControlServer
-from zephserver.core.errors import SettingsError, StartFailed, ZephError
+from zephserver.core.errors import StartFailed, ZephError
 from zephserver.core.events import (
     Recovered,
     ServerReady,
@@ -29,7 +28,6 @@ from zephserver.core.events import (
     SettingsWarned,
 )
 from zephserver.core.keeper import Keeper
-from zephserver.core.lifecycle import State
 from zephserver.core.lock import Lock
 from zephserver.core.log_file import LogFile
 from zephserver.core.logs import Log, LogHandler
@@ -37,10 +35,10 @@ from zephserver.core.notify import Notify
 from zephserver.core.service import Service
 from zephserver.core.service_manager import ServiceManager
 from zephserver.core.settings_page import Settings
+from zephserver.core.startup import explained, start_services
 from zephserver.core.threads import all_stacks
 from zephserver.version import __version__
 
-BUSY = frozenset({State.CONSTRUCTING, State.STARTING, State.STOPPING, State.STUCK})
 SERVICES_SHARE = 0.9  # of SHUTDOWN_TIMEOUT; the rest is for the cluster, the socket and the last lines of the log
 
 
@@ -142,29 +140,19 @@ class Server:
         except ZephError as error:
             self.request_stop(str(error), exit_status=1)
             raise StartFailed(str(error)) from None
-        errors = {name: error for name, error in self.services.create_all_services().items() if error}
-        errors = {name: error for name, error in self.services.enable_all_services().items() if error} | errors
-        faults = {name: str(error) for name, error in errors.items()}
-        if not self._is_stopping:
-            late = self.services.wait_ready(timeout=self.settings.start_timeout + 1)
-            faults |= {name: f"service {name}: {why}" for name, why in late.items() if name not in errors}
-            faults |= self.unready()
-        known = set(faults)
-        for name, why in errors.items():
-            cause = getattr(why, "because", "") or getattr(why, "name", name)
-            if cause != name and cause in known:
-                del faults[name]  # what requires a service that failed only tells of that one again
+        faults, is_given_up = start_services(self)
         if self._is_stopping:
             raise StartFailed(f"stopped while starting: {self.stop_reason}")
         self._is_over = True
-        if faults:
-            failure = StartFailed("; ".join(faults.values()))
-            if any(map(self._is_given_up, errors)):
-                explained = self.explain(failure)
-                self.request_stop(f"an essential service cannot start: {failure}", exit_status=1)
-                raise explained
+        if not faults:
+            self._announce()
+            return
+        failure = StartFailed("; ".join(faults))
+        if not is_given_up:
             raise failure
-        self._announce()
+        told = explained(failure, self)
+        self.request_stop(f"an essential service cannot start: {failure}", exit_status=1)
+        raise told
 
     def look_ready(self) -> None:
         """Tell that the server is ready, if what failed at its start was mended. Any thread, any number of times."""
@@ -179,13 +167,6 @@ class Server:
         seconds = self.clock.monotonic() - self._started
         self.bus.publish(ServerReady(seconds=seconds, services=len(self.settings.service_list)))
         self._notify.send("READY=1", "STATUS=ready")
-
-    def explain(self, failure: ZephError) -> ZephError:
-        """What to raise for a start that failed: all that `zephctl check` finds, or *failure* when that is nothing."""
-        if isinstance(failure, SettingsError) or not BUSY.isdisjoint(self.services.counts()):
-            return failure  # it is told already, or a service may hang in an import, for which check() would wait
-        faults = check(self.settings)
-        return SettingsError(faults) if faults else failure
 
     def __enter__(self) -> Server:
         try:
@@ -346,10 +327,6 @@ class Server:
         self._undo.append(lambda: root.removeHandler(handler))
         if self._owns_process:
             root.setLevel(self.log.floor)  # a host program's level is not ours to change
-
-    def _is_given_up(self, name: str) -> bool:
-        """Whether a service is essential, and was not enabled at the start: nobody will try again."""
-        return self.services.details(name)["essential"] and self.services.state(name) is State.AVAILABLE
 
     def _essential_failed(self, name: str, why: str) -> None:
         self.request_stop(f"essential service {name} is lost: {why}", exit_status=1)
