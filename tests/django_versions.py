@@ -23,7 +23,8 @@ def others() -> list[str]:
     import django
 
     installed = ".".join(map(str, django.VERSION[:2]))
-    return [name for name in ("4.2", "5.2") if name != installed]
+    oldest = ["4.2"] if sys.version_info < (3, 13) else []  # which newer Pythons are not for
+    return [name for name in (*oldest, "5.2") if name != installed]
 
 
 def folder_of(name: str) -> str:
