@@ -10,7 +10,6 @@ A program that is missing skips the test, and fails it with ZEPH_REQUIRE_ALL=1.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.requirements import program
 from zephserver.testing import wait_until
 
 PROGRAMS = {"nats": "nats-server", "redis": "redis-server"}
@@ -34,17 +32,6 @@ def free_port(host: str = "127.0.0.1") -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def program(name: str) -> str:
-    """The path of a program; without it the test is skipped, or fails."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        message = f"{name} is not installed; on Debian: see .ci/packages.txt"
-        if os.environ.get("ZEPH_REQUIRE_ALL"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 class Broker:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import pytest
+from tests.requirements import missing
 
 CACHE = Path(__file__).parent.parent / ".cache"
-REQUIRED = os.environ.get("ZEPH_REQUIRE_ALL") == "1"
 PATIENCE = 120.0  # seconds for fetching one
 
 # The oldest that is promised, the one with long support, and the newest that this Python takes.
@@ -45,10 +43,3 @@ def folder_of(name: str) -> str:
             except OSError:
                 pass  # another process was faster
     return str(folder)
-
-
-def missing(what: str) -> None:
-    """Skip the test, or fail it where everything has to be there."""
-    if REQUIRED:
-        pytest.fail(what)
-    pytest.skip(what)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
+
+from tests.requirements import missing
 
 PROGRAMS = Path("/usr/lib/postgresql")
 PATIENCE = 60.0
@@ -122,10 +123,7 @@ def running_postgres() -> Iterator[Postgres]:
     """A new cluster that runs. Skips without PostgreSQL, or fails where all has to be there."""
     found = sorted(PROGRAMS.glob("*/bin/postgres"))
     if not found:
-        what = "PostgreSQL is missing; see .ci/packages.txt"
-        if os.environ.get("ZEPH_REQUIRE_ALL") == "1":
-            pytest.fail(what)
-        pytest.skip(what)
+        missing("PostgreSQL is not installed; on Debian: see .ci/packages.txt")
     base = Path(tempfile.mkdtemp(prefix="zephpg", dir="/tmp"))  # short, for a socket's path has 107 bytes at most
     try:
         folder, user = base / "pg", _another_user()

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.requirements import REQUIRED, missing, program
 from zephserver.version import __version__
 
 JS = Path(__file__).parent.parent / "js"
 TESTS = sorted(str(path.relative_to(JS)) for path in JS.glob("test/*.test.mjs"))
 MINIFIED = "../../zephserver/static/zephclient.min.js"  # seen from js/test
-REQUIRED = os.environ.get("ZEPH_REQUIRE_ALL") == "1"
 OLDEST_NODE = 20
-
-
-def missing(what: str) -> None:
-    """Skip the test, or fail it where everything has to be there."""
-    if REQUIRED:
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture
 def node() -> str:
     """The path of a Node that is new enough."""
-    path = shutil.which("node")
-    if path is None:
-        missing("node is not installed")
-        raise AssertionError
+    path = program("node")
     version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
         missing(f"node {version.strip()} is older than {OLDEST_NODE}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from docs import completions, man
+from tests.requirements import program
 from zephctl.cli import COMMANDS
 from zephserver.core.settings_page import page
 
@@ -20,12 +19,7 @@ PAGES = man.pages()
 
 def mandoc(*words: str) -> str:
     """What mandoc says."""
-    program = shutil.which("mandoc")
-    if program is None:
-        if os.environ.get("ZEPH_REQUIRE_ALL") == "1":
-            pytest.fail("mandoc is not installed")
-        pytest.skip("mandoc is not installed")
-    done = subprocess.run([program, *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([program("mandoc"), *words], capture_output=True, text=True, timeout=60, check=False)
     return done.stdout + done.stderr
 
 
@@ -85,13 +79,12 @@ def test_a_completion_script_is_current(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "shell"), [("zephctl.bash", "bash"), ("_zephctl", "zsh"), ("zephctl.fish", "fish")])
 def test_a_shell_can_read_its_script(name: str, shell: str) -> None:
-    program = shutil.which(shell)
-    if program is None:
-        assert os.environ.get("ZEPH_REQUIRE_ALL") != "1", f"{shell} is not installed"
-        pytest.skip(f"{shell} is not installed")
-
     done = subprocess.run(
-        [program, "-n", str(ROOT / "completions" / name)], capture_output=True, text=True, timeout=60, check=False
+        [program(shell), "-n", str(ROOT / "completions" / name)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -54,7 +54,7 @@ def _is_known(user: Any) -> bool:
 def guarded(target: T, test: Callable[[dict[str, Any]], object], message: str, guard: str, *, waits: bool = False) -> T:
     """A task, or its constructor, behind a test of the request; *guard* names it, *waits* keeps it off the loop."""
     if isinstance(target, type):
-        target.__init__ = guarded(target.__init__, test, message, guard, waits=waits)  # type: ignore[misc]
+        target.__init__ = guarded(target.__init__, test, message, guard, waits=waits)  # type: ignore[misc] # mypy: nobody replaces __init__
         return target
 
     @functools.wraps(target)
@@ -73,6 +73,6 @@ def guarded(target: T, test: Callable[[dict[str, Any]], object], message: str, g
         return target(self, request, *args, **more)
 
     inner: frozenset[str] = getattr(target, "__zeph_guards__", frozenset())
-    init.__zeph_guards__ = inner | {guard}  # type: ignore[attr-defined]
+    init.__zeph_guards__ = inner | {guard}  # type: ignore[attr-defined] # no attribute of functions
     init.__zeph_waits__ = waits or getattr(target, "__zeph_waits__", False)  # type: ignore[attr-defined]
     return init  # type: ignore[return-value]

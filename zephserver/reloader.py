@@ -64,7 +64,7 @@ class Reloader(Service):
         self._router: Router | None = None  # a server without a web has no tasks to load
 
     @property
-    def requires(self) -> tuple[str, ...]:  # type: ignore[override]
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override] # read-only here
         """The router, where there is one."""
         return (ROUTER,) if ROUTER in self.server.settings.service_list else ()
 

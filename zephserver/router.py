@@ -67,7 +67,7 @@ class Router(Service):
     # -- the service ------------------------------------------------------------------------------------------------
 
     @property
-    def requires(self) -> tuple[str, ...]:  # type: ignore[override]
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override] # read-only here
         """The session manager, where there is one: a task may need what it has set up."""
         settings = self.server.settings
         return (settings.my_session_handler,) if settings.my_session_handler in settings.service_list else ()

@@ -73,7 +73,7 @@ class WebsocketClient(Service):
     # -- the service ------------------------------------------------------------------------------------------------
 
     @property
-    def requires(self) -> tuple[str, ...]:  # type: ignore[override]
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override] # read-only here
         """The three other services: it starts after them and stops before them."""
         settings = self.server.settings
         return (settings.my_session_handler, settings.my_room_handler, ROUTER)

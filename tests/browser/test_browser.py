@@ -14,28 +14,18 @@ from pathlib import Path
 import pytest
 
 from tests import django_versions
+from tests.requirements import REQUIRED, missing, program
 
 HERE = Path(__file__).parent
 TESTS = sorted(path.name for path in HERE.glob("*.test.mjs"))
-REQUIRED = os.environ.get("ZEPH_REQUIRE_ALL") == "1"
 OLDEST_NODE = 20
 PATIENCE = 280.0  # seconds for one file, which usually takes 5 to 20
-
-
-def missing(what: str) -> None:
-    """Skip the test, or fail it where everything has to be there."""
-    if REQUIRED:
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
 def node() -> str:
     """The path of a Node that is new enough, with playwright-core."""
-    path = shutil.which("node")
-    if path is None:
-        missing("node is not installed")
-        raise AssertionError
+    path = program("node")
     version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
         missing(f"node {version.strip()} is older than {OLDEST_NODE}")
@@ -53,10 +43,7 @@ def node() -> str:
 def chromium() -> str:
     """The path of Chromium."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        missing("chromium is not installed")
-        raise AssertionError
-    return path
+    return path or missing("chromium is not installed")
 
 
 @pytest.fixture

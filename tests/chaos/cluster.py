@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests import brokers
+from tests.requirements import missing
 
 ROOT = Path(__file__).parents[2]
 SECRET = "s" * 32
@@ -257,8 +258,5 @@ def net() -> Iterator[Net]:
         try:
             made = Net(stack)
         except OSError as error:
-            message = f"network namespaces cannot be made, which needs root: {error}"
-            if os.environ.get("ZEPH_REQUIRE_ALL"):
-                pytest.fail(message)
-            pytest.skip(message)
+            missing(f"network namespaces cannot be made, which needs root: {error}")
         yield made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.requirements import missing
 from tests.scale import FULL, at_most
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def small_disk(new_folder: Callable[..., Folder]) -> Iterator[tuple[Folder, Path
         check=False,
     )
     if done.returncode:
-        if os.environ.get("ZEPH_REQUIRE_ALL") == "1":
-            pytest.fail(f"a small disk is required and cannot be mounted: {done.stderr}")
-        pytest.skip("only root can mount a small disk")
+        missing(f"a small disk cannot be mounted, which needs root: {done.stderr}")
     try:
         yield folder, disk
     finally:

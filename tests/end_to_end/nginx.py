@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.requirements import program
 from tests.zephserver.conftest import PATIENCE, Site, Wire
 from zephserver.testing import wait_until
 
@@ -195,11 +196,7 @@ MakeFront = Callable[..., Front]
 @pytest.fixture
 def make_front(tmp_path: Path, certificate: Path) -> Iterator[MakeFront]:
     """Starts nginx before these sites, with changes to the page's configuration; it is gone at the end."""
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        if os.environ.get("ZEPH_REQUIRE_ALL") == "1":
-            pytest.fail("nginx is missing; see .ci/packages.txt")
-        pytest.skip("nginx is missing")
+    path = program("nginx")
     with ExitStack() as stack:
 
         def make(*upstreams: Site | str, changes: dict[str, str] | None = None, page: Path = PAGE) -> Front:
@@ -208,7 +205,7 @@ def make_front(tmp_path: Path, certificate: Path) -> Iterator[MakeFront]:
             (folder / "static" / "index.html").write_text("<h1>chat</h1>\n")
             for name in ("cert.pem", "key.pem"):
                 shutil.copy(certificate / name, folder / name)
-            nginx = Nginx(program, folder, page)
+            nginx = Nginx(path, folder, page)
             stack.callback(nginx.stop)
             places = [place if isinstance(place, str) else place_of(place) for place in upstreams]
             nginx.start("\n".join(f"server {place} max_fails=0;" for place in places), changes or {})

@@ -25,7 +25,7 @@ def command(name: str, *, for_guests: bool = False) -> Callable[[F], F]:
     """
 
     def mark(function: F) -> F:
-        function.__zeph_command__ = name  # type: ignore[attr-defined]
+        function.__zeph_command__ = name  # type: ignore[attr-defined] # no attribute of functions
         function.__zeph_for_guests__ = for_guests  # type: ignore[attr-defined]
         return function
 

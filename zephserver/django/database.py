@@ -61,7 +61,7 @@ class AroundTask(Clean):
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        self._troubles.sift(error[1])  # type: ignore[arg-type]
+        self._troubles.sift(error[1])  # type: ignore[arg-type] # error or None
 
 
 _cleaned = _Cleaned()

@@ -71,8 +71,8 @@ def _checked(value: object, kind: str) -> object:
     if kind == "bool":
         return value if isinstance(value, bool) else _WRONG
     if kind.startswith("float"):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return float(value) if is_number and value > 0 else _WRONG  # type: ignore[operator,arg-type]
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+        return float(value) if is_number else _WRONG  # type: ignore[arg-type] # a number by now
     if kind == "str":
         return value if isinstance(value, str) and _is_address(value) else _WRONG
     text = str(value)  # a Path too

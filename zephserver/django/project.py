@@ -62,7 +62,7 @@ def _set_up(name: str) -> None:
             _stuck = why
         raise SettingsError([why]) from error
     for model in apps.get_models():  # Django keeps each, and would keep the old one beside a new one
-        sys.modules[model.__module__].__zeph_once__ = True  # type: ignore[attr-defined]
+        sys.modules[model.__module__].__zeph_once__ = True  # type: ignore[attr-defined] # no attribute of modules
 
 
 def _told(name: str, error: BaseException) -> str:

@@ -6,13 +6,12 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
-import pytest
+from tests.requirements import program
 
 BIN = Path(sys.executable).parent
 PATIENCE = 60.0  # seconds; a machine may be busy
@@ -39,11 +38,7 @@ class Shell:
     """One interactive shell with our completion loaded."""
 
     def __init__(self, name: str, script: Path, home: Path, folder: Path) -> None:
-        program = shutil.which(name)
-        if program is None:
-            if os.environ.get("ZEPH_REQUIRE_ALL") == "1":
-                pytest.fail(f"{name} is not installed")
-            pytest.skip(f"{name} is not installed")
+        shell = program(name)
         self._seen = ""
         environment = {
             "HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}", "TERM": "xterm", "LANG": "C.UTF-8",
@@ -52,7 +47,7 @@ class Shell:
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             os.chdir(folder)
-            os.execve(program, [program, *ARGUMENTS[name]], environment)
+            os.execve(shell, [shell, *ARGUMENTS[name]], environment)
         import fcntl
         import struct
         import termios

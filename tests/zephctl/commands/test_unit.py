@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.requirements import program
 from tests.zephctl.conftest import Answer
 
 Zephctl = Callable[..., Answer]
@@ -31,15 +31,11 @@ def section(text: str, name: str) -> dict[str, list[str]]:
 
 def verify(path: Path, *words: str) -> None:
     """Have systemd read a unit; it has nothing to say about it."""
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        if os.environ.get("ZEPH_REQUIRE_ALL") == "1":
-            pytest.fail("systemd-analyze is not installed")
-        pytest.skip("systemd-analyze is not installed")
+    analyze = program("systemd-analyze")
     run = path.parent / "run"
     run.mkdir(exist_ok=True)
     done = subprocess.run(
-        [program, *words, "verify", str(path)],
+        [analyze, *words, "verify", str(path)],
         capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "XDG_RUNTIME_DIR": str(run)},
     )  # fmt: skip
     said = [line for line in (done.stdout + done.stderr).splitlines() if path.name in line]

@@ -184,7 +184,7 @@ class ThreadedEngine:
         self._living()
 
 
-class Listener(WebsocketServer):  # type: ignore[misc]
+class Listener(WebsocketServer):  # type: ignore[misc] # it has no types
     """One listening socket. Of the package's server it is the opening and the closing, and how a connection comes in.
 
     Its loop, its list of clients and its ways to send are not used: they wait for slow peers, and search for each one.

@@ -7,7 +7,7 @@ import logging
 _guard = logging.NullHandler()
 logging.root.addHandler(_guard)  # its logging.basicConfig() does nothing where the root has a handler
 try:
-    from websocket_server.websocket_server import (  # type: ignore[import-untyped]
+    from websocket_server.websocket_server import (  # type: ignore[import-untyped] # it has no types
         FIN,
         MASKED,
         OPCODE,

@@ -20,7 +20,7 @@ SMALL_READ, LARGE_READ = 2_048, 65_536
 _log = logging.getLogger("zephserver.engine")
 
 
-class Reader(WebSocketHandler):  # type: ignore[misc]
+class Reader(WebSocketHandler):  # type: ignore[misc] # it has no types
     """The life of one connection: the opening request, then frames, then nothing that counts, until the end.
 
     Constructed in the thread of its own; the constructor returns when the connection has ended. It never writes, and it

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import PASSWORD, USER, free_port, program
+from tests.brokers import PASSWORD, USER, free_port
+from tests.requirements import program
 from tests.zephserver.core.cluster.conftest import PATIENCE, Bus, joined
 from zephserver.testing import wait_until
 
